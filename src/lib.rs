@@ -1,0 +1,3 @@
+//! `lb`: a raw-TCP, layer-4 load balancer.
+
+pub mod config;
