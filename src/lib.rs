@@ -1,3 +1,8 @@
 //! `lb`: a raw-TCP, layer-4 load balancer.
 
+pub mod balance;
 pub mod config;
+pub mod observe;
+pub mod pool;
+pub mod sys;
+pub mod types;

@@ -1,0 +1,217 @@
+//! Properties that hold for every policy, and what each one promises of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::pool::{Admin, Backend, Health};
+use crate::types::BackendAddr;
+
+fn member(id: u32, weight: u16, max: Option<u32>) -> Member {
+    let address = BackendAddr("127.0.0.1:1".parse().unwrap());
+    let backend = Arc::new(Backend::new(BackendId(id), &format!("b{id}"), address, max, 3, 1));
+    Member {
+        backend,
+        weight,
+        backup: false,
+        health: Health::Up,
+        admin: Admin::Active,
+    }
+}
+
+fn pool(weights: &[u16]) -> Pool {
+    Pool::new(
+        (0..)
+            .zip(weights)
+            .map(|(id, weight)| member(id, *weight, None))
+            .collect(),
+    )
+}
+
+fn picks(balancer: &Balancer, turns: std::ops::Range<u64>) -> Vec<u32> {
+    turns
+        .map(|turn| balancer.pick(Key { turn }, &[]).unwrap().backend().id.0)
+        .collect()
+}
+
+/// The published algorithm, step by step: everyone gains its weight, the richest pays the sum.
+fn smooth_reference(weights: &[u16], steps: usize) -> Vec<u32> {
+    let total: i64 = weights.iter().map(|weight| i64::from(*weight)).sum();
+    let mut wealth = vec![0_i64; weights.len()];
+    (0..steps)
+        .map(|_| {
+            for (wealth, weight) in wealth.iter_mut().zip(weights) {
+                *wealth += i64::from(*weight);
+            }
+            let richest = (0..wealth.len())
+                .max_by_key(|place| (wealth[*place], std::cmp::Reverse(*place)))
+                .unwrap();
+            wealth[richest] -= total;
+            u32::try_from(richest).unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn weights_5_1_1_come_in_the_smooth_order() {
+    let balancer = Balancer::new(pool(&[5, 1, 1]), PolicyName::RoundRobin);
+    assert_eq!(picks(&balancer, 0..14), [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0]);
+}
+
+#[test]
+fn eight_threads_together_keep_the_exact_shares() {
+    let balancer = Balancer::new(pool(&[5, 1, 1]), PolicyName::RoundRobin);
+    let turn = AtomicU64::new(0);
+    let mut order: Vec<(u64, u32)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..700)
+                        .map(|_| {
+                            let turn = turn.fetch_add(1, Relaxed);
+                            (turn, balancer.pick(Key { turn }, &[]).unwrap().backend().id.0)
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    order.sort_unstable();
+    let ids: Vec<u32> = order.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids, smooth_reference(&[5, 1, 1], 5600));
+}
+
+#[test]
+fn least_connections_is_exact_while_threads_pick_at_once() {
+    let balancer = Balancer::new(pool(&[3, 2, 1]), PolicyName::LeastConnections);
+    let turn = AtomicU64::new(0);
+    let guards: Vec<BackendGuard> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..750)
+                        .map(|_| {
+                            balancer
+                                .pick(
+                                    Key {
+                                        turn: turn.fetch_add(1, Relaxed),
+                                    },
+                                    &[],
+                                )
+                                .unwrap()
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let active: Vec<u32> = balancer
+        .pool()
+        .members()
+        .iter()
+        .map(|member| member.backend.active())
+        .collect();
+    assert_eq!(active, [3000, 2000, 1000]);
+    drop(guards);
+    assert!(
+        balancer
+            .pool()
+            .members()
+            .iter()
+            .all(|member| member.backend.active() == 0)
+    );
+}
+
+#[test]
+fn least_connections_ties_rotate() {
+    let balancer = Balancer::new(pool(&[1, 1, 1]), PolicyName::LeastConnections);
+    assert_eq!(picks(&balancer, 0..6), [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn least_connections_never_takes_the_busiest() {
+    let balancer = Balancer::new(pool(&[1, 1, 1]), PolicyName::LeastConnections);
+    let busy: Vec<BackendGuard> = (0..5)
+        .map(|_| BackendGuard::take(&balancer.pool().members()[1].backend).unwrap())
+        .collect();
+    assert!(!picks(&balancer, 0..100).contains(&1));
+    drop(busy);
+    assert!(picks(&balancer, 0..3).contains(&1));
+}
+
+#[derive(Clone, Debug)]
+struct Shape {
+    weight: u16,
+    is_up: bool,
+    is_draining: bool,
+    is_backup: bool,
+    is_full: bool,
+    is_excluded: bool,
+}
+
+fn shapes() -> impl Strategy<Value = Vec<Shape>> {
+    let shape = (prop_oneof![Just(0_u16), 1..=256_u16], any::<[bool; 5]>()).prop_map(|(weight, flags)| Shape {
+        weight,
+        is_up: flags[0],
+        is_draining: flags[1],
+        is_backup: flags[2],
+        is_full: flags[3],
+        is_excluded: flags[4],
+    });
+    prop::collection::vec(shape, 0..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn every_policy_ends_and_takes_only_what_may_be_taken(
+        shapes in shapes(),
+        turn: u64,
+        policy in prop_oneof![Just(PolicyName::RoundRobin), Just(PolicyName::LeastConnections)],
+    ) {
+        let members: Vec<Member> = (0..).zip(&shapes).map(|(id, shape)| Member {
+            backup: shape.is_backup,
+            health: if shape.is_up { Health::Up } else { Health::Down },
+            admin: if shape.is_draining { Admin::Draining } else { Admin::Active },
+            ..member(id, shape.weight, shape.is_full.then_some(1))
+        }).collect();
+        let full: Vec<BackendGuard> = members.iter().zip(&shapes).filter(|(_, shape)| shape.is_full)
+            .map(|(member, _)| BackendGuard::take(&member.backend).unwrap()).collect();
+        let excluded: Vec<BackendId> = members.iter().zip(&shapes).filter(|(_, shape)| shape.is_excluded)
+            .map(|(member, _)| member.backend.id).collect();
+        let eligible = |shape: &Shape, backup| {
+            shape.weight > 0 && shape.is_up && !shape.is_draining && shape.is_backup == backup
+        };
+        let backup = !shapes.iter().any(|shape| eligible(shape, false));
+        let allowed: Vec<u32> = (0..).zip(&shapes)
+            .filter(|(_, shape)| eligible(shape, backup) && !shape.is_full && !shape.is_excluded)
+            .map(|(id, _)| id).collect();
+        let balancer = Balancer::new(Pool::new(members), policy);
+        match balancer.pick(Key { turn }, &excluded) {
+            None => prop_assert!(allowed.is_empty(), "nobody was chosen of {:?}", allowed),
+            Some(guard) => prop_assert!(allowed.contains(&guard.backend().id.0)),
+        }
+        drop(full);
+    }
+
+    #[test]
+    fn round_robin_is_the_published_order_for_any_weights(weights in prop::collection::vec(1..=256_u16, 1..10)) {
+        let balancer = Balancer::new(pool(&weights), PolicyName::RoundRobin);
+        let round: u16 = weights.iter().sum();
+        let order = picks(&balancer, 0..u64::from(round));
+        prop_assert_eq!(&order, &smooth_reference(&weights, usize::from(round)));
+        let mut counts = HashMap::new();
+        for id in order {
+            *counts.entry(id).or_insert(0_u16) += 1;
+        }
+        for (id, weight) in (0..).zip(&weights) {
+            prop_assert_eq!(counts.get(&id), Some(weight));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The access log: one JSON line a finished connection, made and written off the data path.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use serde::Serialize;
+
+use super::end::End;
+use super::lines::{Lines, LinesGuard};
+use crate::types::ClientAddr;
+
+/// Records that may wait for the thread that turns them into lines.
+const QUEUE_RECORDS: usize = 16_384;
+
+/// What is told of a session that has ended.
+#[derive(Clone, Debug)]
+pub struct SessionRecord {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// Who connected.
+    pub client: ClientAddr,
+    /// The backend's name; none was reached when `None`.
+    pub backend: Option<Arc<str>>,
+    /// How long the connect that succeeded took.
+    pub connect: Option<Duration>,
+    /// From accept to the end.
+    pub duration: Duration,
+    /// Client to backend.
+    pub bytes_to_backend: u64,
+    /// Backend to client.
+    pub bytes_to_client: u64,
+    /// Other backends tried.
+    pub retries: u8,
+    /// How it ended.
+    pub end: End,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    service: &'a str,
+    client: std::net::SocketAddr,
+    backend: Option<&'a str>,
+    connect_seconds: Option<f64>,
+    seconds: f64,
+    bytes_to_backend: u64,
+    bytes_to_client: u64,
+    retries: u8,
+    end: &'a str,
+}
+
+/// The workers' end of the access log; cheap to clone. Off: recording costs one comparison.
+#[derive(Clone, Debug)]
+pub struct AccessLog(Option<Queue>);
+
+#[derive(Clone, Debug)]
+struct Queue {
+    records: Sender<SessionRecord>,
+    lines: Lines,
+}
+
+impl AccessLog {
+    /// Records go nowhere.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts the threads that write to `target`.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn spawn(target: Box<dyn Write + Send>) -> std::io::Result<(Self, AccessLogGuard)> {
+        let (lines, guard) = Lines::spawn("access log", target)?;
+        let (records, queued) = bounded(QUEUE_RECORDS);
+        let (finish, finished) = bounded(1);
+        let to = lines.clone();
+        std::thread::Builder::new().name("access-log".into()).spawn(move || {
+            write_records(&queued, &to);
+            drop(finish);
+        })?;
+        Ok((
+            Self(Some(Queue { records, lines })),
+            AccessLogGuard {
+                finished,
+                _lines: guard,
+            },
+        ))
+    }
+
+    /// Whether records go anywhere.
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Hands over a record; dropped and counted when the queue is full.
+    pub fn record(&self, record: SessionRecord) {
+        if let Some(queue) = &self.0
+            && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.records.try_send(record)
+        {
+            queue.lines.count_drop();
+        }
+    }
+}
+
+/// Keeps the threads; dropped after the last [`AccessLog`], it waits until everything has been written.
+#[derive(Debug)]
+pub struct AccessLogGuard {
+    finished: Receiver<()>,
+    _lines: LinesGuard,
+}
+
+impl Drop for AccessLogGuard {
+    fn drop(&mut self) {
+        if self.finished.recv_timeout(Duration::from_secs(1)).is_ok() {
+            log::trace!("access log written");
+        }
+    }
+}
+
+fn write_records(queued: &Receiver<SessionRecord>, lines: &Lines) {
+    for record in queued {
+        let line = Line {
+            time: jiff::Timestamp::now().to_string(),
+            service: &record.service,
+            client: record.client.0,
+            backend: record.backend.as_deref(),
+            connect_seconds: record.connect.map(|span| span.as_secs_f64()),
+            seconds: record.duration.as_secs_f64(),
+            bytes_to_backend: record.bytes_to_backend,
+            bytes_to_client: record.bytes_to_client,
+            retries: record.retries,
+            end: record.end.as_str(),
+        };
+        match serde_json::to_vec(&line) {
+            Ok(mut bytes) => {
+                bytes.push(b'\n');
+                lines.write(bytes);
+            }
+            Err(error) => log::error!("access log: {error}"),
+        }
+    }
+}

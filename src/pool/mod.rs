@@ -1,0 +1,12 @@
+//! What a backend is: identity, health and admin state, counters with their guards; and the pool of a service at one moment.
+//!
+//! A [`Pool`] is immutable and shared; a change makes another. The counters live in the [`Backend`], which outlives every pool
+//! that lists it, so they can't be lost or counted twice when pools are swapped. `control` makes pools, `balance` reads them.
+
+mod backend;
+mod guard;
+mod members;
+
+pub use backend::{Backend, BackendTotals};
+pub use guard::{BackendGuard, Limiter, Permit};
+pub use members::{Admin, Health, Member, Pool};

@@ -1,0 +1,27 @@
+//! What std lacks: epoll, wake-ups, socket options, pipes and splice, limits, the clock.
+//!
+//! One function a system call, each with what its errors mean. Called by `worker`, `acceptor`, `control` and the probes.
+//! The only room that may hold `unsafe` (one block, in `outq`); everything else goes through rustix and socket2.
+//! File descriptors are owned: what a function returns is closed when it is dropped.
+
+mod clock;
+mod errno;
+mod limits;
+mod outq;
+mod pipe;
+mod poll;
+mod ports;
+mod socket;
+mod wake;
+
+pub use clock::Clock;
+pub use errno::{Decision, decide, is_local, words};
+pub use limits::{fd_limit, raise_fd_limit};
+pub use outq::unacknowledged_bytes;
+pub use pipe::{Pipe, splice_in, splice_out};
+pub use poll::{Event, Poller};
+pub use ports::LocalPorts;
+pub use socket::{
+    BACKEND_NOTSENT_BYTES, accept, begin_connect, finish_write, listen, peek, receive, reset, send, take_error,
+};
+pub use wake::Waker;

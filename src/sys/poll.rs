@@ -1,0 +1,114 @@
+//! epoll(7), edge-triggered: a socket is registered once, for its life, and leaves by being closed.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use crate::types::Readiness;
+
+/// How many events one wake may bring.
+const EVENTS_MAX: usize = 512;
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// What the file was registered with.
+    pub token: u64,
+    /// What the kernel said.
+    pub ready: Readiness,
+}
+
+/// An epoll set and the buffer for its events. Belongs to one thread.
+pub struct Poller {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+impl Poller {
+    /// Opens an empty set.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            events: Vec::with_capacity(EVENTS_MAX),
+        })
+    }
+
+    /// Registers a socket for both ways, edge-triggered. The first wait tells what it is ready for already.
+    ///
+    /// # Errors
+    /// `ENOSPC` (the user's epoll watches are used up), `ENOMEM`.
+    pub fn add(&self, source: impl AsFd, token: u64) -> io::Result<()> {
+        let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        Ok(epoll::add(&self.epoll, source, EventData::new_u64(token), interest)?)
+    }
+
+    /// Registers a file for reading only; `level` asks for an event at every wait while there is something.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_readable(&self, source: impl AsFd, token: u64, level: bool) -> io::Result<()> {
+        let interest = if level {
+            EventFlags::IN
+        } else {
+            EventFlags::IN | EventFlags::ET
+        };
+        Ok(epoll::add(&self.epoll, source, EventData::new_u64(token), interest)?)
+    }
+
+    /// Takes a file out of the set without closing it.
+    ///
+    /// # Errors
+    /// `ENOENT`: it is not in the set.
+    pub fn remove(&self, source: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.epoll, source)?)
+    }
+
+    /// Waits for events; `None` waits without end, a part of a millisecond is rounded up. Interrupted = no event.
+    ///
+    /// # Errors
+    /// `EBADF`, `EINVAL`: a fault of ours.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.events.clear();
+        let timeout = timeout.map(|span| Timespec {
+            tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(span.subsec_nanos()),
+        });
+        match epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut self.events),
+            timeout.as_ref(),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// How many events the last wait brought.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The event of that number of the last wait.
+    #[must_use]
+    pub fn event(&self, number: usize) -> Option<Event> {
+        let event = self.events.get(number)?;
+        let flags = event.flags;
+        let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        Some(Event {
+            token: event.data.u64(),
+            ready: Readiness {
+                readable: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+                writable: broken || flags.contains(EventFlags::OUT),
+                read_closed: broken || flags.contains(EventFlags::RDHUP),
+                broken,
+            },
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Sockets of the data path and of the probes: listen, accept, connect, bytes, FIN and RST.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, acceptfrom_with, connect, recv, shutdown,
+    socket_with, sockopt,
+};
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::ports::LocalPorts;
+
+/// Connections that may wait in a listener's queue; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Unsent bytes a socket may hold before it counts as full (`TCP_NOTSENT_LOWAT`): a slow reader holds this much of the kernel's
+/// memory and no more, while what is in flight, which speed needs, isn't limited by it.
+const CLIENT_NOTSENT_BYTES: u32 = 131_072;
+/// The same towards backends.
+pub const BACKEND_NOTSENT_BYTES: u32 = 131_072;
+
+/// Opens a listener. What accepted sockets inherit is set here once: no Nagle delay, the bound on unsent bytes.
+///
+/// # Errors
+/// `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `EMFILE`.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // "[::]:9000" and "0.0.0.0:9000" are two addresses, and may both be listed.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(CLIENT_NOTSENT_BYTES)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Takes one waiting connection; non-blocking, close-on-exec.
+///
+/// The address is the one accept4(2) gave: a peer that has reset already has none to ask for later.
+///
+/// # Errors
+/// As accept(2): `EAGAIN` when none waits, `EMFILE` and kin, `ECONNABORTED` for one that is gone.
+pub fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
+    let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let address = address.ok_or(Errno::CONNABORTED)?;
+    Ok((socket, SocketAddr::try_from(address).map_err(|_| Errno::CONNABORTED)?))
+}
+
+/// Opens a non-blocking socket and starts to connect it; an event tells when it is done.
+///
+/// `SO_REUSEADDR` lets [`LocalPorts`] use the port again while a finished connection of ours still waits in TIME_WAIT: when no
+/// port is left for the plain way, one is chosen by hand.
+///
+/// # Errors
+/// `EADDRNOTAVAIL` when no port is left either way; `ECONNREFUSED`, `ENETUNREACH`, … when the kernel knows at once.
+pub fn begin_connect(address: SocketAddr, ports: &mut LocalPorts) -> io::Result<OwnedFd> {
+    if !ports.is_short(address) {
+        match connect_from(address, None) {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL) => ports.note_shortage(address),
+            outcome => return outcome,
+        }
+    }
+    for port in ports.candidates() {
+        match connect_from(address, Some(port)) {
+            Err(error)
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE)
+                ) => {}
+            outcome => return outcome,
+        }
+    }
+    Err(Errno::ADDRNOTAVAIL.into())
+}
+
+fn connect_from(address: SocketAddr, port: Option<u16>) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let socket = socket_with(
+        family,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    SockRef::from(&socket).set_tcp_notsent_lowat(BACKEND_NOTSENT_BYTES)?;
+    if let Some(port) = port {
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, port).into(),
+            SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, port).into(),
+        };
+        rustix::net::bind(&socket, &any)?;
+    }
+    loop {
+        match connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => return Ok(socket),
+            // An interrupted connect goes on by itself; asking again says so.
+            Err(Errno::INTR | Errno::ALREADY) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// The error that waits in the socket, and clears it; of a connect under way: how it went (SO_ERROR, socket(7)).
+///
+/// # Errors
+/// `EBADF`, `ENOTSOCK`: a fault of ours.
+pub fn take_error(socket: impl AsFd) -> io::Result<Option<io::Error>> {
+    Ok(sockopt::socket_error(socket)?.err().map(io::Error::from))
+}
+
+/// Reads what there is. 0 = the peer's FIN.
+///
+/// # Errors
+/// As recv(2).
+pub fn receive(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(socket, into, RecvFlags::empty())?.0)
+}
+
+/// Looks at what there is without taking it.
+///
+/// # Errors
+/// As recv(2).
+pub fn peek(socket: impl AsFd, into: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(socket, into, RecvFlags::PEEK)?.0)
+}
+
+/// Writes what the socket takes.
+///
+/// # Errors
+/// As send(2); never SIGPIPE.
+pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
+}
+
+/// Sends FIN after everything written.
+///
+/// # Errors
+/// `ENOTCONN`: the connection is gone.
+pub fn finish_write(socket: impl AsFd) -> io::Result<()> {
+    Ok(shutdown(socket, Shutdown::Write)?)
+}
+
+/// Closes by RST: what was not sent is dropped, and no TIME_WAIT is left (SO_LINGER of 0 s, socket(7)).
+pub fn reset(socket: OwnedFd) {
+    if let Err(errno) = sockopt::set_socket_linger(&socket, Some(Duration::ZERO)) {
+        log::debug!("closing by FIN instead of RST: {errno}");
+    }
+}
