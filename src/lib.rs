@@ -4,5 +4,6 @@ pub mod balance;
 pub mod config;
 pub mod observe;
 pub mod pool;
+pub mod session;
 pub mod sys;
 pub mod types;

@@ -165,8 +165,58 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has sent its FIN.
     pub read_closed: bool,
-    /// Both ways are over, or the socket has an error.
+    /// The socket has an error: the peer has reset, or can't be reached.
     pub broken: bool,
+}
+
+/// Why a backend could not be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectFailure {
+    /// Nobody listens there.
+    Refused,
+    /// It took the connection and reset it before a byte was moved.
+    Reset,
+    /// No answer in time.
+    TimedOut,
+    /// No way there.
+    Unreachable,
+    /// No local port is left towards it.
+    NoLocalPort,
+    /// This process has no file descriptor left.
+    NoDescriptor,
+    /// The kernel has no memory left for it.
+    NoMemory,
+    /// A local rule forbids it.
+    Forbidden,
+    /// Something else.
+    Other,
+}
+
+impl ConnectFailure {
+    /// Whether it is this machine's fault, so that it says nothing about the backend.
+    #[must_use]
+    pub const fn is_local(self) -> bool {
+        matches!(
+            self,
+            Self::NoLocalPort | Self::NoDescriptor | Self::NoMemory | Self::Forbidden
+        )
+    }
+
+    /// What happened, in words for a log line.
+    #[must_use]
+    pub fn words(self, address: BackendAddr) -> String {
+        match self {
+            Self::Refused => format!("connection refused by {address}"),
+            Self::Reset => format!("connection reset by {address}"),
+            Self::TimedOut => format!("no answer from {address} in time"),
+            Self::Unreachable => format!("no route to {address}"),
+            Self::NoLocalPort => format!("no local port left towards {address}"),
+            Self::NoDescriptor => format!("no file descriptor left to reach {address}"),
+            Self::NoMemory => format!("no kernel memory left to reach {address}"),
+            Self::Forbidden => format!("a local rule forbids connecting to {address}"),
+            Self::Other => format!("can't connect to {address}"),
+        }
+    }
 }
 
 #[cfg(test)]

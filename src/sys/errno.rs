@@ -3,9 +3,10 @@
 //! Source: the ERRORS sections of accept(2), connect(2), recv(2), send(2), splice(2), tcp(7).
 
 use std::io;
-use std::net::SocketAddr;
 
 use rustix::io::Errno;
+
+use crate::types::ConnectFailure;
 
 /// What to do about a failed system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,43 +54,19 @@ pub fn decide(error: &io::Error) -> Decision {
     }
 }
 
-/// Whether a failed connect is this machine's fault, so that it says nothing about the backend.
-///
-/// `EADDRNOTAVAIL` and `EAGAIN`: no local port is left; `EMFILE`, `ENFILE`: no descriptor; `ENOBUFS`, `ENOMEM`: no memory;
-/// `EPERM`, `EACCES`: a local packet filter.
+/// What a failed connect says, and of whom.
 #[must_use]
-pub fn is_local(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(
-            Errno::ADDRNOTAVAIL
-                | Errno::AGAIN
-                | Errno::MFILE
-                | Errno::NFILE
-                | Errno::NOBUFS
-                | Errno::NOMEM
-                | Errno::PERM
-                | Errno::ACCESS
-                | Errno::ADDRINUSE
-                | Errno::INTR
-        )
-    )
-}
-
-/// What went wrong on the way to `address`, in words for a log line.
-#[must_use]
-pub fn words(error: &io::Error, address: SocketAddr) -> String {
+pub fn connect_failure(error: &io::Error) -> ConnectFailure {
     match Errno::from_io_error(error) {
-        Some(Errno::CONNREFUSED) => format!("connection refused by {address}"),
-        Some(Errno::CONNRESET | Errno::PIPE) => format!("connection reset by {address}"),
-        Some(Errno::TIMEDOUT) => format!("no answer from {address}"),
-        Some(Errno::HOSTUNREACH | Errno::HOSTDOWN) => format!("no route to host {address}"),
-        Some(Errno::NETUNREACH | Errno::NETDOWN) => format!("network unreachable for {address}"),
-        Some(Errno::ADDRNOTAVAIL | Errno::AGAIN) => format!("no local port left towards {address}"),
-        Some(Errno::MFILE | Errno::NFILE) => format!("no file descriptor left to reach {address}"),
-        Some(Errno::NOBUFS | Errno::NOMEM) => format!("no kernel memory left to reach {address}"),
-        Some(Errno::PERM | Errno::ACCESS) => format!("a local rule forbids connecting to {address}"),
-        _ => format!("{address}: {error}"),
+        Some(Errno::CONNREFUSED) => ConnectFailure::Refused,
+        Some(Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED) => ConnectFailure::Reset,
+        Some(Errno::TIMEDOUT) => ConnectFailure::TimedOut,
+        Some(Errno::HOSTUNREACH | Errno::HOSTDOWN | Errno::NETUNREACH | Errno::NETDOWN) => ConnectFailure::Unreachable,
+        Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE | Errno::AGAIN) => ConnectFailure::NoLocalPort,
+        Some(Errno::MFILE | Errno::NFILE) => ConnectFailure::NoDescriptor,
+        Some(Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC) => ConnectFailure::NoMemory,
+        Some(Errno::PERM | Errno::ACCESS) => ConnectFailure::Forbidden,
+        _ => ConnectFailure::Other,
     }
 }
 
@@ -134,7 +111,7 @@ mod tests {
             Errno::NOMEM,
             Errno::PERM,
         ] {
-            assert!(is_local(&os(errno)), "{errno:?}");
+            assert!(connect_failure(&os(errno)).is_local(), "{errno:?}");
         }
         for errno in [
             Errno::CONNREFUSED,
@@ -143,7 +120,7 @@ mod tests {
             Errno::NETUNREACH,
             Errno::CONNRESET,
         ] {
-            assert!(!is_local(&os(errno)), "{errno:?}");
+            assert!(!connect_failure(&os(errno)).is_local(), "{errno:?}");
         }
     }
 }

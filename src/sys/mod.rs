@@ -15,7 +15,7 @@ mod socket;
 mod wake;
 
 pub use clock::Clock;
-pub use errno::{Decision, decide, is_local, words};
+pub use errno::{Decision, connect_failure, decide};
 pub use limits::{fd_limit, raise_fd_limit};
 pub use outq::unacknowledged_bytes;
 pub use pipe::{Pipe, splice_in, splice_out};

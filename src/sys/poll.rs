@@ -91,7 +91,7 @@ impl Poller {
 
     /// How many events the last wait brought.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.events.len()
     }
 
@@ -100,14 +100,15 @@ impl Poller {
     pub fn event(&self, number: usize) -> Option<Event> {
         let event = self.events.get(number)?;
         let flags = event.flags;
-        let broken = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        // HUP alone is no fault: it is there as soon as both FINs are. It says "look", and reading tells which it was.
+        let hung_up = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         Some(Event {
             token: event.data.u64(),
             ready: Readiness {
-                readable: broken || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
-                writable: broken || flags.contains(EventFlags::OUT),
-                read_closed: broken || flags.contains(EventFlags::RDHUP),
-                broken,
+                readable: hung_up || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+                writable: hung_up || flags.contains(EventFlags::OUT),
+                read_closed: hung_up || flags.contains(EventFlags::RDHUP),
+                broken: flags.contains(EventFlags::ERR),
             },
         })
     }

@@ -1,0 +1,313 @@
+//! One way through a session: source -> (the worker's buffer | a pipe) -> target, and how it ends.
+//!
+//! Small traffic is copied through the worker's one buffer and leaves nothing behind. A source that keeps filling the buffer is
+//! spliced, through a pipe borrowed while bytes are in it. What the target doesn't take is held, and meanwhile the source rests:
+//! that is the whole of the flow control, and it bounds what a session can hold to one buffer or one pipe a way.
+
+use super::io::{Read, Socket, World, Write};
+use crate::types::{Lane, Readiness};
+
+/// Bytes that one way may move before other sessions get their turn.
+const TURN_BYTES: usize = 1 << 20;
+/// Reads in a row that filled the buffer before splicing begins: below that, a pipe costs more calls than it saves copies.
+const FULL_READS_TO_SPLICE: u8 = 3;
+/// Splices in a row that brought less than the buffer holds, before copying begins again.
+const SMALL_SPLICES_TO_COPY: u8 = 4;
+
+/// A socket, and what is known of it. The flags are hints: a wrong one costs a call, never a byte.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    pub(super) socket: S,
+    pub(super) lane: Lane,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// FIN is in sight, so a read that brings little is not the last.
+    pub(super) read_closed: bool,
+    /// The peer has reset or can't be reached. What it sent before may still be there to read.
+    pub(super) broken: bool,
+}
+
+impl<S> Wire<S> {
+    pub(super) const fn new(socket: S, lane: Lane) -> Self {
+        Self {
+            socket,
+            lane,
+            readable: false,
+            writable: true,
+            read_closed: false,
+            broken: false,
+        }
+    }
+
+    pub(super) fn note(&mut self, ready: Readiness) {
+        self.readable |= ready.readable;
+        self.writable |= ready.writable;
+        self.read_closed |= ready.read_closed;
+        self.broken |= ready.broken;
+    }
+}
+
+/// How a source ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Fin,
+    Reset,
+}
+
+/// How far a way is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// The source may bring more.
+    Open,
+    /// The source has ended; what is held is still to be delivered.
+    Ending(Ending),
+    /// Everything is delivered, and a FIN is passed on.
+    Ended(Ending),
+    /// The target is gone: nothing can be delivered any more.
+    Abandoned,
+}
+
+/// What a call came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pump {
+    /// Until an event.
+    Rest,
+    /// It could go on, but has had its turn.
+    Again,
+    /// The machine is short of memory: until a little later.
+    Later,
+}
+
+#[derive(Debug)]
+enum Held<P> {
+    Nothing,
+    Bytes { data: Box<[u8]>, start: usize },
+    Pipe { pipe: P, bytes: usize },
+}
+
+/// By copy or by splice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Copy {
+        full_in_a_row: u8,
+    },
+    Splice {
+        small_in_a_row: u8,
+    },
+    /// The kernel can't splice this.
+    CopyOnly,
+}
+
+/// One way.
+#[derive(Debug)]
+pub(super) struct Direction<P> {
+    held: Held<P>,
+    pub(super) flow: Flow,
+    pace: Pace,
+    /// Bytes that reached the target's kernel.
+    pub(super) moved_bytes: u64,
+}
+
+impl<P> Direction<P> {
+    pub(super) const fn new() -> Self {
+        Self {
+            held: Held::Nothing,
+            flow: Flow::Open,
+            pace: Pace::Copy { full_in_a_row: 0 },
+            moved_bytes: 0,
+        }
+    }
+
+    /// The target is gone.
+    pub(super) fn abandon(&mut self) {
+        self.held = Held::Nothing;
+        self.flow = Flow::Abandoned;
+    }
+
+    /// The source turned out to be reset, however it had ended before.
+    pub(super) fn source_broke(&mut self) {
+        self.flow = match self.flow {
+            Flow::Ending(_) => Flow::Ending(Ending::Reset),
+            Flow::Ended(_) => Flow::Ended(Ending::Reset),
+            flow @ (Flow::Open | Flow::Abandoned) => flow,
+        };
+    }
+
+    /// Moves what can be moved.
+    pub(super) fn pump<W: World<Pipe = P>>(
+        &mut self,
+        source: &mut Wire<W::Socket>,
+        target: &mut Wire<W::Socket>,
+        world: &mut W,
+    ) -> Pump {
+        let mut turn_bytes = TURN_BYTES;
+        loop {
+            if matches!(self.flow, Flow::Ended(_) | Flow::Abandoned) {
+                return Pump::Rest;
+            }
+            match self.deliver(target, world) {
+                None => {}
+                Some(Write::Later) => return Pump::Later,
+                Some(Write::Gone) => {
+                    target.broken = true;
+                    self.abandon();
+                    return Pump::Rest;
+                }
+                Some(Write::Wait | Write::Bytes(_)) => return Pump::Rest,
+            }
+            if let Flow::Ending(ending) = self.flow {
+                if ending == Ending::Fin && !target.socket.finish() {
+                    target.broken = true;
+                }
+                self.flow = Flow::Ended(ending);
+                return Pump::Rest;
+            }
+            // While the target can't take anything the source rests: that is the backpressure.
+            if !source.readable || !target.writable {
+                return Pump::Rest;
+            }
+            if turn_bytes == 0 {
+                return Pump::Again;
+            }
+            match self.take(source, target, world) {
+                Read::Bytes(bytes) => turn_bytes = turn_bytes.saturating_sub(bytes),
+                Read::Fin => {
+                    self.flow = Flow::Ending(if source.broken { Ending::Reset } else { Ending::Fin });
+                }
+                Read::Gone => {
+                    source.broken = true;
+                    self.flow = Flow::Ending(Ending::Reset);
+                }
+                Read::Later => return Pump::Later,
+                Read::Wait if source.broken => self.flow = Flow::Ending(Ending::Reset),
+                Read::Wait => source.readable = false,
+                Read::Unsupported => self.pace = Pace::CopyOnly,
+            }
+        }
+    }
+
+    /// Delivers what is held. `None`: nothing is held any more.
+    fn deliver<W: World<Pipe = P>>(&mut self, target: &mut Wire<W::Socket>, world: &mut W) -> Option<Write> {
+        loop {
+            let outcome = match &mut self.held {
+                Held::Nothing => return None,
+                _ if !target.writable => return Some(Write::Wait),
+                Held::Bytes { data, start } => target.socket.send(data.get(*start..).unwrap_or_default()),
+                Held::Pipe { pipe, bytes } => target.socket.splice_out(pipe, *bytes),
+            };
+            match outcome {
+                Write::Bytes(sent) => self.sent(sent, world),
+                Write::Wait => {
+                    target.writable = false;
+                    return Some(Write::Wait);
+                }
+                Write::Later | Write::Gone => return Some(outcome),
+            }
+        }
+    }
+
+    /// So much of what was held is delivered.
+    fn sent<W: World<Pipe = P>>(&mut self, sent: usize, world: &mut W) {
+        self.moved_bytes = self.moved_bytes.saturating_add(sent as u64);
+        let is_empty = match &mut self.held {
+            Held::Nothing => true,
+            Held::Bytes { data, start } => {
+                *start = start.saturating_add(sent);
+                *start >= data.len()
+            }
+            Held::Pipe { bytes, .. } => {
+                *bytes = bytes.saturating_sub(sent);
+                *bytes == 0
+            }
+        };
+        if is_empty && let Held::Pipe { pipe, .. } = std::mem::replace(&mut self.held, Held::Nothing) {
+            world.return_pipe(pipe);
+        }
+    }
+
+    /// Takes from the source, with nothing held.
+    fn take<W: World<Pipe = P>>(
+        &mut self,
+        source: &mut Wire<W::Socket>,
+        target: &mut Wire<W::Socket>,
+        world: &mut W,
+    ) -> Read {
+        if let Pace::Splice { small_in_a_row } = self.pace
+            && let Some(pipe) = world.borrow_pipe()
+        {
+            let buffer_bytes = world.scratch().len();
+            return self.take_by_splice(source, pipe, (small_in_a_row, buffer_bytes), world);
+        }
+        self.take_by_copy(source, target, world)
+    }
+
+    fn take_by_splice<W: World<Pipe = P>>(
+        &mut self,
+        source: &mut Wire<W::Socket>,
+        mut pipe: P,
+        (small_in_a_row, buffer_bytes): (u8, usize),
+        world: &mut W,
+    ) -> Read {
+        let read = source.socket.splice_in(&mut pipe);
+        let Read::Bytes(bytes) = read else {
+            // The pipe was empty, so a splice that has to wait waits for the source.
+            world.return_pipe(pipe);
+            return read;
+        };
+        self.held = Held::Pipe { pipe, bytes };
+        self.pace = if bytes >= buffer_bytes {
+            Pace::Splice { small_in_a_row: 0 }
+        } else if small_in_a_row.saturating_add(1) < SMALL_SPLICES_TO_COPY {
+            Pace::Splice {
+                small_in_a_row: small_in_a_row.saturating_add(1),
+            }
+        } else {
+            Pace::Copy { full_in_a_row: 0 }
+        };
+        read
+    }
+
+    fn take_by_copy<W: World<Pipe = P>>(
+        &mut self,
+        source: &mut Wire<W::Socket>,
+        target: &mut Wire<W::Socket>,
+        world: &mut W,
+    ) -> Read {
+        let scratch = world.scratch();
+        let read = source.socket.receive(scratch);
+        let Read::Bytes(received) = read else { return read };
+        let is_full = received >= scratch.len();
+        // A read that brought less than was asked for has emptied the socket (epoll(7)), unless the end is waiting behind it.
+        if !is_full && !source.read_closed && !source.broken {
+            source.readable = false;
+        }
+        self.pace = match self.pace {
+            Pace::Copy { full_in_a_row } if is_full && full_in_a_row.saturating_add(1) >= FULL_READS_TO_SPLICE => {
+                Pace::Splice { small_in_a_row: 0 }
+            }
+            Pace::Copy { full_in_a_row } if is_full => Pace::Copy {
+                full_in_a_row: full_in_a_row.saturating_add(1),
+            },
+            Pace::Copy { .. } => Pace::Copy { full_in_a_row: 0 },
+            pace @ (Pace::Splice { .. } | Pace::CopyOnly) => pace,
+        };
+        let bytes = scratch.get(..received).unwrap_or_default();
+        let sent = match target.socket.send(bytes) {
+            Write::Bytes(sent) => sent,
+            Write::Wait | Write::Later => 0,
+            Write::Gone => {
+                target.broken = true;
+                self.abandon();
+                return read;
+            }
+        };
+        self.moved_bytes = self.moved_bytes.saturating_add(sent as u64);
+        if let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+            self.held = Held::Bytes {
+                data: rest.into(),
+                start: 0,
+            };
+        }
+        read
+    }
+}

@@ -1,0 +1,115 @@
+//! What a session needs of the world: sockets, pipes, a choice of backends. Implemented by `worker` over real sockets, and by the
+//! simulation of the tests.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use super::SessionOptions;
+use crate::types::{BackendId, ConnectFailure, Lane, Moment, Way};
+
+/// What reading gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// So many bytes; not 0.
+    Bytes(usize),
+    /// The peer has finished.
+    Fin,
+    /// Nothing now; an event will tell. Of a splice: nothing, or no room in the pipe.
+    Wait,
+    /// The machine is short of memory; no event will tell.
+    Later,
+    /// The peer has reset, or can't be reached.
+    Gone,
+    /// This can't be spliced.
+    Unsupported,
+}
+
+/// What writing did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// So many bytes were taken; not 0.
+    Bytes(usize),
+    /// None now; an event will tell.
+    Wait,
+    /// The machine is short of memory; no event will tell.
+    Later,
+    /// The peer has reset, or can't be reached.
+    Gone,
+}
+
+/// How a connect goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connect {
+    /// Not known yet.
+    Pending,
+    /// It stands.
+    Up,
+    /// It stood, brought bytes, and is reset already: there is something to deliver.
+    UpAndReset,
+    /// It won't.
+    Failed(ConnectFailure),
+}
+
+/// One end of a session. Dropped, it resets its connection: only [`Socket::close`] ends it in order.
+pub trait Socket: Sized + Debug {
+    /// What splices go through.
+    type Pipe: Debug;
+    /// Reads what there is, at most the buffer.
+    fn receive(&mut self, into: &mut [u8]) -> Read;
+    /// Writes what is taken.
+    fn send(&mut self, bytes: &[u8]) -> Write;
+    /// Moves what there is into an empty pipe.
+    fn splice_in(&mut self, pipe: &mut Self::Pipe) -> Read;
+    /// Moves up to `bytes` out of a pipe.
+    fn splice_out(&mut self, pipe: &mut Self::Pipe, bytes: usize) -> Write;
+    /// Sends FIN behind everything written. `false`: the connection is gone.
+    fn finish(&mut self) -> bool;
+    /// Asks how a connect went, after an event.
+    fn connect_outcome(&mut self) -> Connect;
+    /// Bytes written that the peer's kernel hasn't acknowledged.
+    fn unacknowledged_bytes(&self) -> u64;
+    /// Closes in order: what was written still arrives, then FIN.
+    fn close(self);
+}
+
+/// Everything a session can reach, for the length of one call.
+pub trait World {
+    /// One end of a session.
+    type Socket: Socket<Pipe = Self::Pipe>;
+    /// Borrowed only while bytes are in it; dropped, it leaves the pool.
+    type Pipe: Debug;
+    /// A hold on a backend, given back when dropped.
+    type Backend: Debug;
+    /// Leave to have one more connect under way than the session counts for, given back when dropped.
+    type Race: Debug;
+
+    /// When this wake began.
+    fn now(&self) -> Moment;
+    /// What the service asks of its sessions.
+    fn options(&self) -> &SessionOptions;
+    /// Chooses a backend that hasn't been tried.
+    fn pick(&mut self, tried: &[BackendId]) -> Option<Self::Backend>;
+    /// Which backend a hold is on.
+    fn id(backend: &Self::Backend) -> BackendId;
+    /// Starts to connect; events come by `lane`.
+    ///
+    /// # Errors
+    /// Why it can't even be started.
+    fn connect(&mut self, backend: &Self::Backend, lane: Lane) -> Result<Self::Socket, ConnectFailure>;
+    /// Leave to race; `None` when too many do.
+    fn race(&mut self) -> Option<Self::Race>;
+    /// A connect succeeded.
+    fn note_connected(&mut self, backend: &Self::Backend, took: Duration);
+    /// A connect failed.
+    fn note_connect_failed(&mut self, backend: &Self::Backend, failure: ConnectFailure);
+    /// Another backend is tried.
+    fn note_redispatch(&mut self);
+    /// Bytes reached the other side's kernel.
+    fn note_moved(&mut self, backend: &Self::Backend, way: Way, bytes: u64);
+    /// The worker's one buffer.
+    fn scratch(&mut self) -> &mut [u8];
+    /// An empty pipe; `None` when all are in use.
+    fn borrow_pipe(&mut self) -> Option<Self::Pipe>;
+    /// An empty pipe back.
+    fn return_pipe(&mut self, pipe: Self::Pipe);
+}

@@ -1,0 +1,252 @@
+//! The life of one connection as a state machine: choose and connect, relay, end.
+//!
+//! Called by `worker` with events and timers; tests drive it with simulated sockets. It knows no file descriptor, no clock, no
+//! configuration and no pool: all that comes through [`World`], time as a moment read once a wake.
+//!
+//! Invariants: bytes before FIN, FIN before close; every live phase has a deadline; each session ends once, with one [`End`];
+//! whatever is dropped without having finished in order is reset, so a truncated stream never looks like a whole one.
+
+mod connecting;
+mod direction;
+mod io;
+mod relay;
+mod resetting;
+
+use std::time::Duration;
+
+pub use io::{Connect, Read, Socket, World, Write};
+
+use crate::observe::End;
+use crate::types::{Lane, Moment, Readiness};
+use connecting::{Connected, Connecting, Progress};
+use relay::{Relay, Verdict};
+use resetting::Resetting;
+
+/// What a service asks of its sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// How long one connect may take.
+    pub connect_timeout: Duration,
+    /// Other backends tried after the first.
+    pub connect_retries: u8,
+    /// Silence of a connect after which another backend is tried beside it; `None` = never.
+    pub hedge_after: Option<Duration>,
+    /// No byte either way for so long ends a session.
+    pub idle_timeout: Duration,
+    /// The same, once one side has finished.
+    pub half_close_timeout: Duration,
+}
+
+/// What a session wants after it was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// To be called at its next event, or at its deadline.
+    Rest,
+    /// To be called again soon: it could go on, but others want their turn.
+    Again,
+    /// Nothing more: it is over.
+    Ended(End),
+}
+
+/// One client connection, and at most one backend connection.
+#[derive(Debug)]
+pub struct Session<W: World> {
+    phase: Phase<W>,
+    tally: Tally,
+}
+
+/// What is told of a session when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// When it was accepted.
+    pub started: Moment,
+    /// How long the connect that succeeded took.
+    pub connect: Option<Duration>,
+    /// Other backends tried.
+    pub retries: u8,
+    /// Client to backend.
+    pub bytes_to_backend: u64,
+    /// Backend to client.
+    pub bytes_to_client: u64,
+}
+
+#[derive(Debug)]
+enum Phase<W: World> {
+    /// Looking for a backend that takes the connection. Boxed: it is short, and an idle session shouldn't pay for it.
+    Connecting(Box<Connecting<W>>),
+    /// Moving bytes.
+    Relay(Relay<W>),
+    /// One side is gone; what the other still has to get is on its way, then it is reset.
+    Resetting(Resetting<W>),
+    /// Over, with the backend it had.
+    Over(Option<W::Backend>),
+}
+
+impl<W: World> Session<W> {
+    /// Takes over an accepted connection and starts to connect it to a backend.
+    pub fn start(client: W::Socket, world: &mut W) -> (Self, Step) {
+        let tally = Tally {
+            started: world.now(),
+            connect: None,
+            retries: 0,
+            bytes_to_backend: 0,
+            bytes_to_client: 0,
+        };
+        let mut connecting = Box::new(Connecting::new(client));
+        let progress = connecting.begin(world);
+        let mut session = Self {
+            phase: Phase::Connecting(connecting),
+            tally,
+        };
+        let step = session.after_connecting(progress, world);
+        (session, step)
+    }
+
+    /// One of its sockets has news.
+    pub fn on_event(&mut self, lane: Lane, ready: Readiness, world: &mut W) -> Step {
+        match &mut self.phase {
+            Phase::Connecting(connecting) => {
+                let progress = connecting.on_event(lane, ready, world);
+                self.after_connecting(progress, world)
+            }
+            Phase::Relay(relay) => {
+                let verdict = relay.on_event(lane, ready, world);
+                self.after_relay(verdict, world)
+            }
+            Phase::Resetting(resetting) => {
+                let is_over = resetting.on_event(lane, ready);
+                self.after_resetting(is_over)
+            }
+            Phase::Over(_) => Step::Rest,
+        }
+    }
+
+    /// It asked to go on, or its deadline has come.
+    pub fn on_turn(&mut self, world: &mut W) -> Step {
+        match &mut self.phase {
+            Phase::Connecting(connecting) => {
+                let progress = connecting.on_time(world);
+                self.after_connecting(progress, world)
+            }
+            Phase::Relay(relay) => {
+                let verdict = relay.on_time(world);
+                self.after_relay(verdict, world)
+            }
+            Phase::Resetting(resetting) => {
+                let is_over = resetting.on_time(world.now());
+                self.after_resetting(is_over)
+            }
+            Phase::Over(_) => Step::Rest,
+        }
+    }
+
+    /// When it must be called at the latest. Every live session has such a moment.
+    #[must_use]
+    pub fn deadline(&self, options: &SessionOptions) -> Moment {
+        match &self.phase {
+            Phase::Connecting(connecting) => connecting.deadline(),
+            Phase::Relay(relay) => relay.deadline(options),
+            Phase::Resetting(resetting) => resetting.deadline(),
+            Phase::Over(_) => Moment::NEVER,
+        }
+    }
+
+    /// What there is to tell of it.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.tally;
+        if let Phase::Relay(relay) = &self.phase {
+            (tally.bytes_to_backend, tally.bytes_to_client) = relay.moved();
+        }
+        tally
+    }
+
+    /// The backend it has or had; while connecting there may be several, and none counts.
+    #[must_use]
+    pub fn backend(&self) -> Option<&W::Backend> {
+        match &self.phase {
+            Phase::Connecting(_) => None,
+            Phase::Relay(relay) => Some(relay.backend()),
+            Phase::Resetting(resetting) => Some(resetting.backend()),
+            Phase::Over(backend) => backend.as_ref(),
+        }
+    }
+
+    fn after_connecting(&mut self, progress: Progress, world: &mut W) -> Step {
+        let Phase::Connecting(connecting) = &mut self.phase else {
+            return Step::Rest;
+        };
+        self.tally.retries = connecting.retries();
+        match progress {
+            Progress::Waiting => Step::Rest,
+            Progress::Failed(end) => {
+                self.phase = Phase::Over(None);
+                Step::Ended(end)
+            }
+            Progress::Connected(place) => {
+                let Phase::Connecting(connecting) = std::mem::replace(&mut self.phase, Phase::Over(None)) else {
+                    return Step::Rest;
+                };
+                let Some(Connected {
+                    client,
+                    backend_wire,
+                    backend,
+                    took,
+                }) = connecting.into_connected(place, world)
+                else {
+                    return Step::Ended(End::ConnectFailed);
+                };
+                self.tally.connect = Some(took);
+                let mut relay = Relay::new(client, backend_wire, backend, world.now());
+                let verdict = relay.on_time(world);
+                self.phase = Phase::Relay(relay);
+                self.after_relay(verdict, world)
+            }
+        }
+    }
+
+    fn after_relay(&mut self, verdict: Verdict, world: &mut W) -> Step {
+        let end = match verdict {
+            Verdict::Rest => return Step::Rest,
+            Verdict::Again => return Step::Again,
+            Verdict::Finished(end) | Verdict::Cut(end) | Verdict::Reset(_, end) => end,
+        };
+        self.tally = self.tally();
+        let Phase::Relay(relay) = std::mem::replace(&mut self.phase, Phase::Over(None)) else {
+            return Step::Ended(end);
+        };
+        match verdict {
+            Verdict::Reset(victim, _) => {
+                let options = world.options();
+                let until = world.now().plus(options.half_close_timeout);
+                let mut resetting = relay.into_resetting(victim, end, until);
+                let is_over = resetting.on_time(world.now());
+                self.phase = Phase::Resetting(resetting);
+                self.after_resetting(is_over)
+            }
+            Verdict::Finished(_) => {
+                self.phase = Phase::Over(Some(relay.close()));
+                Step::Ended(end)
+            }
+            _ => {
+                self.phase = Phase::Over(Some(relay.cut()));
+                Step::Ended(end)
+            }
+        }
+    }
+
+    fn after_resetting(&mut self, is_over: bool) -> Step {
+        if !is_over {
+            return Step::Rest;
+        }
+        match std::mem::replace(&mut self.phase, Phase::Over(None)) {
+            Phase::Resetting(resetting) => {
+                let (backend, end) = resetting.into_parts();
+                self.phase = Phase::Over(Some(backend));
+                Step::Ended(end)
+            }
+            _ => Step::Rest,
+        }
+    }
+}
