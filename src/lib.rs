@@ -4,6 +4,8 @@ pub mod balance;
 pub mod config;
 pub mod observe;
 pub mod pool;
+pub mod service;
 pub mod session;
 pub mod sys;
 pub mod types;
+pub mod worker;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
-use crate::types::{BackendAddr, BackendId, Way, WorkerId};
+use crate::types::{BackendAddr, BackendId, ConnectFailure, Way, WorkerId};
 
 /// A backend, for as long as anything refers to it.
 #[derive(Debug)]
@@ -32,6 +32,17 @@ pub struct Backend {
 struct Moved {
     to_backend: AtomicU64,
     to_client: AtomicU64,
+}
+
+/// What traffic tells the prober: connects to a backend fail, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrafficFailure {
+    /// Which backend.
+    pub backend: BackendId,
+    /// How the last one failed.
+    pub failure: ConnectFailure,
+    /// How many have.
+    pub in_a_row: u32,
 }
 
 /// A reading of a backend's counters.

@@ -7,6 +7,6 @@ mod backend;
 mod guard;
 mod members;
 
-pub use backend::{Backend, BackendTotals};
+pub use backend::{Backend, BackendTotals, TrafficFailure};
 pub use guard::{BackendGuard, Limiter, Permit};
 pub use members::{Admin, Health, Member, Pool};

@@ -96,6 +96,9 @@ impl<W: World> Connecting<W> {
         let Some(attempt) = self.attempts.get_mut(place) else {
             return self.progress();
         };
+        if !ready.writable {
+            return self.progress(); // a connect is over when the socket can be written to, whichever way it went
+        }
         match attempt.wire.socket.connect_outcome() {
             Connect::Pending => {}
             Connect::Up => {

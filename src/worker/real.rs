@@ -1,0 +1,227 @@
+//! The world of a real session: sockets of the kernel, the worker's buffer, pipes and epoll set.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+use super::pipes::{Pipes, PooledPipe};
+use super::shared::Sleep;
+use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
+use crate::service::Service;
+use crate::session::{Connect, Read, SessionOptions, Socket, World, Write};
+use crate::sys::{self, Decision, LocalPorts, Poller};
+use crate::types::{BackendId, ConnectFailure, Lane, Moment, SessionKey, Token, Way, WorkerId};
+
+/// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
+pub const SCRATCH_BYTES: usize = 16_384;
+
+/// What the sessions of one worker share, and whose turn it is.
+#[derive(Debug)]
+pub(super) struct Real {
+    pub(super) worker: WorkerId,
+    pub(super) poller: Poller,
+    pub(super) scratch: Box<[u8]>,
+    pub(super) pipes: Pipes,
+    pub(super) ports: LocalPorts,
+    pub(super) races: Arc<Limiter>,
+    pub(super) failures: Sender<TrafficFailure>,
+    pub(super) prober: Arc<Sleep>,
+    /// When this wake began.
+    pub(super) now: Moment,
+    /// Whose turn it is.
+    pub(super) key: SessionKey,
+    /// And of which service.
+    pub(super) service: Arc<Service>,
+}
+
+/// A socket of the kernel. Dropped, it resets its connection.
+#[derive(Debug)]
+pub(super) struct RealSocket(Option<OwnedFd>);
+
+impl RealSocket {
+    pub(super) const fn new(socket: OwnedFd) -> Self {
+        Self(Some(socket))
+    }
+
+    fn read(&self, mut call: impl FnMut(&OwnedFd) -> std::io::Result<usize>) -> Read {
+        let Some(socket) = &self.0 else { return Read::Gone };
+        loop {
+            return match call(socket) {
+                Ok(0) => Read::Fin,
+                Ok(bytes) => Read::Bytes(bytes),
+                Err(error) => match sys::decide(&error) {
+                    Decision::Retry => continue,
+                    Decision::Wait => Read::Wait,
+                    Decision::BackOff => Read::Later,
+                    Decision::Unsupported => Read::Unsupported,
+                    Decision::PeerGone | Decision::Skip | Decision::Bug => Read::Gone,
+                },
+            };
+        }
+    }
+
+    fn write(&self, mut call: impl FnMut(&OwnedFd) -> std::io::Result<usize>) -> Write {
+        let Some(socket) = &self.0 else { return Write::Gone };
+        loop {
+            return match call(socket) {
+                Ok(0) => Write::Wait,
+                Ok(bytes) => Write::Bytes(bytes),
+                Err(error) => match sys::decide(&error) {
+                    Decision::Retry => continue,
+                    Decision::Wait => Write::Wait,
+                    Decision::BackOff => Write::Later,
+                    Decision::PeerGone | Decision::Skip | Decision::Unsupported | Decision::Bug => Write::Gone,
+                },
+            };
+        }
+    }
+}
+
+impl Drop for RealSocket {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.take() {
+            sys::reset(socket);
+        }
+    }
+}
+
+impl Socket for RealSocket {
+    type Pipe = Box<PooledPipe>;
+
+    fn receive(&mut self, into: &mut [u8]) -> Read {
+        self.read(|socket| sys::receive(socket, into))
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Write {
+        self.write(|socket| sys::send(socket, bytes))
+    }
+
+    fn splice_in(&mut self, pipe: &mut Self::Pipe) -> Read {
+        self.read(|socket| sys::splice_in(socket, &pipe.pipe))
+    }
+
+    fn splice_out(&mut self, pipe: &mut Self::Pipe, bytes: usize) -> Write {
+        self.write(|socket| sys::splice_out(&pipe.pipe, socket, bytes))
+    }
+
+    fn finish(&mut self) -> bool {
+        self.0.as_ref().is_some_and(|socket| sys::finish_write(socket).is_ok())
+    }
+
+    fn connect_outcome(&mut self) -> Connect {
+        let Some(socket) = &self.0 else {
+            return Connect::Failed(ConnectFailure::Other);
+        };
+        match sys::take_error(socket) {
+            Ok(None) => Connect::Up,
+            Ok(Some(error)) | Err(error) => match sys::connect_failure(&error) {
+                // It had been taken, or there would be a refusal. What came before the reset is the client's.
+                ConnectFailure::Reset if matches!(sys::peek(socket, &mut [0]), Ok(1..)) => Connect::UpAndReset,
+                failure => Connect::Failed(failure),
+            },
+        }
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        // A socket that can't be asked is gone, and waits for nothing.
+        self.0
+            .as_ref()
+            .and_then(|socket| sys::unacknowledged_bytes(socket).ok())
+            .unwrap_or(0)
+    }
+
+    fn close(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl World for Real {
+    type Socket = RealSocket;
+    type Pipe = Box<PooledPipe>;
+    type Backend = BackendGuard;
+    type Race = Permit;
+
+    fn now(&self) -> Moment {
+        self.now
+    }
+
+    fn options(&self) -> &SessionOptions {
+        &self.service.options
+    }
+
+    fn pick(&mut self, tried: &[BackendId]) -> Option<BackendGuard> {
+        self.service.pick(tried)
+    }
+
+    fn id(backend: &BackendGuard) -> BackendId {
+        backend.backend().id
+    }
+
+    fn connect(&mut self, backend: &BackendGuard, lane: Lane) -> Result<RealSocket, ConnectFailure> {
+        let socket = sys::begin_connect(backend.backend().address.0, &mut self.ports)
+            .map_err(|error| sys::connect_failure(&error))?;
+        let token = Token { key: self.key, lane }.to_bits();
+        self.poller
+            .add(&socket, token)
+            .map_err(|error| sys::connect_failure(&error))?;
+        Ok(RealSocket::new(socket))
+    }
+
+    fn race(&mut self) -> Option<Permit> {
+        self.races.take()
+    }
+
+    fn note_connected(&mut self, backend: &BackendGuard, took: Duration) {
+        log::trace!(
+            "{}: connected to {} in {took:?}",
+            self.service.name,
+            backend.backend().name
+        );
+        backend.backend().note_connected();
+    }
+
+    fn note_connect_failed(&mut self, backend: &BackendGuard, failure: ConnectFailure) {
+        let backend = backend.backend();
+        log::debug!(
+            "{}: {}: {}",
+            self.service.name,
+            backend.name,
+            failure.words(backend.address)
+        );
+        if failure.is_local() {
+            backend.note_failed_here();
+        } else if let Some(in_a_row) = backend.note_failed() {
+            let report = TrafficFailure {
+                backend: backend.id,
+                failure,
+                in_a_row,
+            };
+            // Full: the prober has a thousand of them already, and the next multiple of `fall` will tell it again.
+            if self.failures.try_send(report).is_ok() {
+                self.prober.wake();
+            }
+        }
+    }
+
+    fn note_redispatch(&mut self) {
+        self.service.counters.redispatched();
+    }
+
+    fn note_moved(&mut self, backend: &BackendGuard, way: Way, bytes: u64) {
+        backend.backend().note_moved(self.worker, way, bytes);
+    }
+
+    fn scratch(&mut self) -> &mut [u8] {
+        &mut self.scratch
+    }
+
+    fn borrow_pipe(&mut self) -> Option<Box<PooledPipe>> {
+        self.pipes.borrow()
+    }
+
+    fn return_pipe(&mut self, pipe: Box<PooledPipe>) {
+        self.pipes.give_back(pipe);
+    }
+}

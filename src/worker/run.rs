@@ -1,0 +1,343 @@
+//! The loop: wait, events, arrivals, timers, turns; and what is done when a session ends.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::Sender;
+
+use super::pipes::Pipes;
+use super::real::{Real, RealSocket, SCRATCH_BYTES};
+use super::shared::{Arrival, Mailbox, Order, Sleep, Ticket, WorkerHandle};
+use super::slab::Slab;
+use super::timers::Timers;
+use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
+use crate::pool::{Limiter, TrafficFailure};
+use crate::service::Service;
+use crate::session::{Session, Step};
+use crate::sys::{Clock, LocalPorts, Poller};
+use crate::types::{ClientAddr, Lane, Moment, SessionKey, Token, WorkerId};
+
+/// The token of the wake-up; no session's, since the generation and index would have to be all ones.
+const WAKE_TOKEN: u64 = u64::MAX;
+/// Arrivals taken in one wake, so that a flood of new ones doesn't starve the old.
+const ARRIVALS_PER_WAKE: usize = 128;
+
+/// What every worker is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The access log.
+    pub access_log: AccessLog,
+    /// Counts of the process.
+    pub counters: Arc<ProcessCounters>,
+    /// Where failed connects are told.
+    pub failures: Sender<TrafficFailure>,
+    /// Who reads them.
+    pub prober: Arc<Sleep>,
+    /// Who fills the inboxes.
+    pub acceptor: Arc<Sleep>,
+    /// Any service; a worker learns of the others as their connections arrive.
+    pub service: Arc<Service>,
+    /// Pipes a worker may have open.
+    pub pipes_max: u32,
+    /// Rival connects a worker may have under way.
+    pub races_max: u32,
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// No descriptor, or no thread, is left.
+pub fn spawn(id: WorkerId, context: Context) -> io::Result<(WorkerHandle, JoinHandle<()>)> {
+    let (handle, mailbox) = WorkerHandle::new(id, Arc::clone(&context.acceptor))?;
+    let name = format!("worker-{}", id.0);
+    // The first loop is opened here, so that a start that can't work says so.
+    let mut first = Some(Worker::open(id, &context, &mailbox)?);
+    let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+        supervise(&name, &context.counters, || {
+            match first.take().map_or_else(|| Worker::open(id, &context, &mailbox), Ok) {
+                Ok(mut worker) => worker.run(&mailbox),
+                Err(error) => log::error!("{name}: can't start again: {error}"),
+            }
+        });
+    })?;
+    Ok((handle, thread))
+}
+
+/// One session and what belongs to it.
+#[derive(Debug)]
+struct Slot {
+    session: Session<Real>,
+    ticket: Ticket,
+    client: ClientAddr,
+    /// The valid entry among the timers.
+    armed: Moment,
+    /// Whether it stands in the queue of those that want to go on.
+    is_queued: bool,
+}
+
+struct Worker {
+    world: Real,
+    slots: Slab<Slot>,
+    timers: Timers,
+    turns: VecDeque<SessionKey>,
+    access_log: AccessLog,
+    counters: Arc<ProcessCounters>,
+    is_finishing: bool,
+}
+
+impl Worker {
+    fn open(id: WorkerId, context: &Context, mailbox: &Mailbox) -> io::Result<Self> {
+        let poller = Poller::open()?;
+        poller.add_readable(mailbox.sleep.waker(), WAKE_TOKEN, false)?;
+        let world = Real {
+            worker: id,
+            poller,
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            pipes: Pipes::new(Arc::new(Limiter::new(Some(context.pipes_max)))),
+            ports: LocalPorts::read(id.0.wrapping_mul(7919)),
+            races: Arc::new(Limiter::new(Some(context.races_max))),
+            failures: context.failures.clone(),
+            prober: Arc::clone(&context.prober),
+            now: Clock::now(),
+            key: SessionKey {
+                index: 0,
+                generation: 0,
+            },
+            service: Arc::clone(&context.service),
+        };
+        Ok(Self {
+            world,
+            slots: Slab::new(),
+            timers: Timers::default(),
+            turns: VecDeque::new(),
+            access_log: context.access_log.clone(),
+            counters: Arc::clone(&context.counters),
+            is_finishing: false,
+        })
+    }
+
+    fn run(&mut self, mailbox: &Mailbox) {
+        while !(self.is_finishing && self.slots.count() == 0 && mailbox.is_empty()) {
+            self.wait(mailbox);
+            self.world.now = Clock::now();
+            for number in 0..self.world.poller.count() {
+                if let Some(event) = self.world.poller.event(number)
+                    && event.token != WAKE_TOKEN
+                {
+                    let Token { key, lane } = Token::from_bits(event.token);
+                    self.call(key, |session, world| session.on_event(lane, event.ready, world));
+                }
+            }
+            self.take_arrivals(mailbox);
+            while let Some((at, key)) = self.timers.take_due(self.world.now) {
+                self.on_timer(at, key);
+            }
+            for _ in 0..self.turns.len() {
+                if let Some(key) = self.turns.pop_front() {
+                    if let Some(slot) = self.slots.get_mut(key) {
+                        slot.is_queued = false;
+                    }
+                    self.call(key, Session::on_turn);
+                }
+            }
+            while let Ok(order) = mailbox.orders.try_recv() {
+                self.obey(order);
+            }
+        }
+    }
+
+    fn wait(&mut self, mailbox: &Mailbox) {
+        mailbox.sleep.announce();
+        let timeout = if self.turns.is_empty() && mailbox.is_empty() {
+            self.timers.next().map(|at| at.since(Clock::now()))
+        } else {
+            Some(std::time::Duration::ZERO)
+        };
+        let waited = self.world.poller.wait(timeout);
+        mailbox.sleep.over();
+        if let Err(error) = waited {
+            log::error!("worker-{}: waiting for events: {error}", self.world.worker.0);
+        }
+    }
+
+    fn take_arrivals(&mut self, mailbox: &Mailbox) {
+        let mut taken = 0_usize;
+        while taken < ARRIVALS_PER_WAKE
+            && let Some(arrival) = mailbox.take()
+        {
+            taken = taken.saturating_add(1);
+            self.adopt(arrival);
+        }
+        if taken > 0 {
+            mailbox.tell_room();
+        }
+    }
+
+    /// Makes an arrival a session.
+    fn adopt(&mut self, arrival: Arrival) {
+        let Arrival {
+            socket,
+            client,
+            accepted,
+            mut ticket,
+        } = arrival;
+        let socket_fd = socket;
+        let Some(key) = self.slots.reserve() else {
+            ticket.end = End::Refused;
+            drop(RealSocket::new(socket_fd));
+            return;
+        };
+        let registered = self.world.poller.add(
+            &socket_fd,
+            Token {
+                key,
+                lane: Lane::CLIENT,
+            }
+            .to_bits(),
+        );
+        let socket = RealSocket::new(socket_fd);
+        if let Err(error) = registered {
+            log::warn!("{}: {client} refused: can't be watched: {error}", ticket.service.name);
+            ticket.end = End::Refused;
+            return;
+        }
+        self.enter(key, &ticket.service);
+        let world = &mut self.world;
+        let started = catch_unwind(AssertUnwindSafe(|| Session::start(socket, world)));
+        let Ok((session, step)) = started else {
+            self.note_panic();
+            return;
+        };
+        self.slots.fill(
+            key,
+            Slot {
+                session,
+                ticket,
+                client,
+                armed: Moment::NEVER,
+                is_queued: false,
+            },
+        );
+        self.after(key, step);
+    }
+
+    /// Sets the world for one session's turn.
+    fn enter(&mut self, key: SessionKey, service: &Arc<Service>) {
+        self.world.key = key;
+        if !Arc::ptr_eq(&self.world.service, service) {
+            self.world.service = Arc::clone(service);
+        }
+    }
+
+    /// Calls a session, if it still lives. A panic costs that session, and no other.
+    fn call(&mut self, key: SessionKey, with: impl FnOnce(&mut Session<Real>, &mut Real) -> Step) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        self.world.key = key;
+        if !Arc::ptr_eq(&self.world.service, &slot.ticket.service) {
+            self.world.service = Arc::clone(&slot.ticket.service);
+        }
+        let world = &mut self.world;
+        match catch_unwind(AssertUnwindSafe(|| with(&mut slot.session, world))) {
+            Ok(step) => self.after(key, step),
+            Err(_) => {
+                drop(self.slots.remove(key));
+                self.note_panic();
+            }
+        }
+    }
+
+    fn note_panic(&self) {
+        self.counters.panics.fetch_add(1, Relaxed);
+        log::error!(
+            "worker-{}: a fault of lb ended one session; the others go on",
+            self.world.worker.0
+        );
+    }
+
+    fn after(&mut self, key: SessionKey, step: Step) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        match step {
+            Step::Ended(end) => return self.finish(key, end),
+            Step::Again if !slot.is_queued => {
+                slot.is_queued = true;
+                self.turns.push_back(key);
+            }
+            Step::Again | Step::Rest => {}
+        }
+        let deadline = slot.session.deadline(&slot.ticket.service.options);
+        debug_assert!(deadline < Moment::NEVER, "every live session has a timer");
+        if deadline < slot.armed {
+            slot.armed = deadline;
+            self.timers.enter(deadline, key);
+        }
+    }
+
+    fn on_timer(&mut self, at: Moment, key: SessionKey) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if slot.armed != at {
+            return;
+        }
+        slot.armed = Moment::NEVER;
+        let deadline = slot.session.deadline(&slot.ticket.service.options);
+        if deadline > self.world.now {
+            slot.armed = deadline;
+            self.timers.enter(deadline, key);
+        } else {
+            self.call(key, Session::on_turn);
+        }
+    }
+
+    /// Takes a session out, tells of it, and gives back everything it held.
+    fn finish(&mut self, key: SessionKey, end: End) {
+        let Some(Slot {
+            session,
+            mut ticket,
+            client,
+            ..
+        }) = self.slots.remove(key)
+        else {
+            return;
+        };
+        ticket.end = end;
+        let backend = session.backend().map(|guard| guard.backend());
+        log::debug!(
+            "{}: {client} -> {} ended: {end}",
+            ticket.service.name,
+            backend.map_or("no backend", |b| &b.name)
+        );
+        if self.access_log.is_on() {
+            let tally = session.tally();
+            self.access_log.record(SessionRecord {
+                service: Arc::clone(&ticket.service.name),
+                client,
+                backend: backend.map(|backend| Arc::clone(&backend.name)),
+                connect: tally.connect,
+                duration: self.world.now.since(tally.started),
+                bytes_to_backend: tally.bytes_to_backend,
+                bytes_to_client: tally.bytes_to_client,
+                retries: tally.retries,
+                end,
+            });
+        }
+        drop((session, ticket));
+        if self.slots.count() == 0 {
+            self.world.pipes.close_free();
+            self.timers.shrink();
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Finish => self.is_finishing = true,
+            Order::EndAll(end) => {
+                for key in self.slots.keys() {
+                    self.finish(key, end);
+                }
+            }
+        }
+    }
+}

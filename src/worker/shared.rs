@@ -1,0 +1,216 @@
+//! What other threads see of a worker.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+
+use crate::observe::End;
+use crate::pool::{Limiter, Permit};
+use crate::service::Service;
+use crate::sys::Waker;
+use crate::types::{ClientAddr, WorkerId};
+
+/// Accepted connections that may wait for a worker: a few milliseconds of its work. Full means: stop accepting.
+const INBOX_ARRIVALS: usize = 512;
+
+/// An accepted connection on its way to a worker.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its socket; dropped, it is closed.
+    pub socket: OwnedFd,
+    /// Whose it is.
+    pub client: ClientAddr,
+    /// Its place in all the counts.
+    pub ticket: Ticket,
+}
+
+/// The place of an accepted connection in every count: given back when dropped, with the end it came to.
+#[derive(Debug)]
+pub struct Ticket {
+    /// Its service.
+    pub service: Arc<Service>,
+    /// How it ended. If nobody says, the balancer itself is to blame.
+    pub end: End,
+    _process: Permit,
+    _service: Permit,
+    worker: Option<Permit>,
+}
+
+impl Ticket {
+    /// A connection that was let in; `process` and `of_service` are its places under the limits.
+    #[must_use]
+    pub fn new(service: Arc<Service>, process: Permit, of_service: Permit) -> Self {
+        service.counters.accepted();
+        Self {
+            service,
+            end: End::Shutdown,
+            _process: process,
+            _service: of_service,
+            worker: None,
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.service.counters.ended(self.end);
+    }
+}
+
+/// What `control` may ask of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Stop when the last session has ended.
+    Finish,
+    /// End every session at once, for this reason, by reset.
+    EndAll(End),
+}
+
+/// The other threads' end of a worker; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    /// Which worker.
+    pub id: WorkerId,
+    inbox: Sender<Arrival>,
+    orders: Sender<Order>,
+    sleep: Arc<Sleep>,
+    sessions: Arc<Limiter>,
+}
+
+/// The worker's own end.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) inbox: Receiver<Arrival>,
+    pub(super) orders: Receiver<Order>,
+    pub(super) sleep: Arc<Sleep>,
+    /// Wakes the acceptor, if it waits for room in an inbox.
+    acceptor: Arc<Sleep>,
+}
+
+/// A thread that sleeps in epoll, and how to wake it only when it does.
+#[derive(Debug)]
+pub struct Sleep {
+    is_asleep: AtomicBool,
+    waker: Waker,
+}
+
+impl Sleep {
+    /// One for a thread that is awake.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            is_asleep: AtomicBool::new(false),
+            waker: Waker::open()?,
+        })
+    }
+
+    /// What the thread must have in its epoll set.
+    #[must_use]
+    pub const fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// The thread is about to sleep. It must look at its queues once more after this.
+    pub fn announce(&self) {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The thread is awake.
+    pub fn over(&self) {
+        self.is_asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Wakes the thread if it sleeps; called after its queue was filled. Many calls make one wake-up.
+    pub fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+}
+
+impl WorkerHandle {
+    /// Both ends of a new worker. `acceptor` is woken when an inbox that was full has room again.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn new(id: WorkerId, acceptor: Arc<Sleep>) -> io::Result<(Self, Mailbox)> {
+        let (inbox, arrivals) = bounded(INBOX_ARRIVALS);
+        let (orders, ordered) = unbounded();
+        let sleep = Arc::new(Sleep::new()?);
+        let handle = Self {
+            id,
+            inbox,
+            orders,
+            sleep: Arc::clone(&sleep),
+            sessions: Arc::new(Limiter::new(None)),
+        };
+        Ok((
+            handle,
+            Mailbox {
+                inbox: arrivals,
+                orders: ordered,
+                sleep,
+                acceptor,
+            },
+        ))
+    }
+
+    /// Sessions it has, those in its inbox among them.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.sessions.active()
+    }
+
+    /// Whether its inbox has room. With one acceptor that stays true until it hands something over.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.inbox.is_full()
+    }
+
+    /// Hands a connection over; [`WorkerHandle::wake`] after the last one of a burst.
+    ///
+    /// # Errors
+    /// The connection back, if there is no room after all.
+    pub fn hand_over(&self, mut arrival: Arrival) -> Result<(), Arrival> {
+        arrival.ticket.worker = self.sessions.take();
+        self.inbox
+            .try_send(arrival)
+            .map_err(|(TrySendError::Full(arrival) | TrySendError::Disconnected(arrival))| arrival)
+    }
+
+    /// Wakes it, if it sleeps.
+    pub fn wake(&self) {
+        self.sleep.wake();
+    }
+
+    /// Gives an order. A worker that is gone needs none.
+    pub fn order(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            self.sleep.wake();
+        }
+    }
+}
+
+impl Mailbox {
+    /// Whether anything waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inbox.is_empty() && self.orders.is_empty()
+    }
+
+    /// Takes one connection.
+    pub(super) fn take(&self) -> Option<Arrival> {
+        self.inbox.try_recv().ok()
+    }
+
+    /// The inbox has room: an acceptor that waits for it may go on.
+    pub(super) fn tell_room(&self) {
+        self.acceptor.wake();
+    }
+}
