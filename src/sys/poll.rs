@@ -1,6 +1,7 @@
 //! epoll(7), edge-triggered: a socket is registered once, for its life, and leaves by being closed.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -21,10 +22,11 @@ pub struct Event {
     pub ready: Readiness,
 }
 
-/// An epoll set and the buffer for its events. Belongs to one thread.
+/// An epoll set and what the last wait brought. Belongs to one thread.
+#[derive(Debug)]
 pub struct Poller {
     epoll: OwnedFd,
-    events: Vec<epoll::Event>,
+    events: Vec<Event>,
 }
 
 impl Poller {
@@ -79,12 +81,13 @@ impl Poller {
             tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(span.subsec_nanos()),
         });
-        match epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut self.events),
-            timeout.as_ref(),
-        ) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        let mut buffer = [const { MaybeUninit::uninit() }; EVENTS_MAX];
+        match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
+            Ok((events, _)) => {
+                self.events.extend(events.iter().map(|event| translate(*event)));
+                Ok(())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -98,18 +101,21 @@ impl Poller {
     /// The event of that number of the last wait.
     #[must_use]
     pub fn event(&self, number: usize) -> Option<Event> {
-        let event = self.events.get(number)?;
-        let flags = event.flags;
-        // HUP alone is no fault: it is there as soon as both FINs are. It says "look", and reading tells which it was.
-        let hung_up = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        Some(Event {
-            token: event.data.u64(),
-            ready: Readiness {
-                readable: hung_up || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
-                writable: hung_up || flags.contains(EventFlags::OUT),
-                read_closed: hung_up || flags.contains(EventFlags::RDHUP),
-                broken: flags.contains(EventFlags::ERR),
-            },
-        })
+        self.events.get(number).copied()
+    }
+}
+
+fn translate(event: epoll::Event) -> Event {
+    let flags = event.flags;
+    // HUP alone is no fault: it is there as soon as both FINs are. It says "look", and reading tells which it was.
+    let hung_up = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+    Event {
+        token: event.data.u64(),
+        ready: Readiness {
+            readable: hung_up || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
+            writable: hung_up || flags.contains(EventFlags::OUT),
+            read_closed: hung_up || flags.contains(EventFlags::RDHUP),
+            broken: flags.contains(EventFlags::ERR),
+        },
     }
 }

@@ -179,13 +179,7 @@ impl Worker {
 
     /// Makes an arrival a session.
     fn adopt(&mut self, arrival: Arrival) {
-        let Arrival {
-            socket,
-            client,
-            accepted,
-            mut ticket,
-        } = arrival;
-        let socket_fd = socket;
+        let Arrival { socket: socket_fd, client, mut ticket } = arrival;
         let Some(key) = self.slots.reserve() else {
             ticket.end = End::Refused;
             drop(RealSocket::new(socket_fd));
