@@ -1,7 +1,10 @@
 //! `lb`: a raw-TCP, layer-4 load balancer.
 
+pub mod acceptor;
 pub mod balance;
 pub mod config;
+pub mod control;
+pub mod health;
 pub mod observe;
 pub mod pool;
 pub mod service;

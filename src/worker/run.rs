@@ -11,14 +11,14 @@ use crossbeam_channel::Sender;
 
 use super::pipes::Pipes;
 use super::real::{Real, RealSocket, SCRATCH_BYTES};
-use super::shared::{Arrival, Mailbox, Order, Sleep, Ticket, WorkerHandle};
+use super::shared::{Arrival, Mailbox, Order, Ticket, WorkerHandle};
 use super::slab::Slab;
 use super::timers::Timers;
 use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
 use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
-use crate::sys::{Clock, LocalPorts, Poller};
+use crate::sys::{Clock, LocalPorts, Poller, Sleep};
 use crate::types::{ClientAddr, Lane, Moment, SessionKey, Token, WorkerId};
 
 /// The token of the wake-up; no session's, since the generation and index would have to be all ones.
@@ -58,10 +58,9 @@ pub fn spawn(id: WorkerId, context: Context) -> io::Result<(WorkerHandle, JoinHa
     let mut first = Some(Worker::open(id, &context, &mailbox)?);
     let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
         supervise(&name, &context.counters, || {
-            match first.take().map_or_else(|| Worker::open(id, &context, &mailbox), Ok) {
-                Ok(mut worker) => worker.run(&mailbox),
-                Err(error) => log::error!("{name}: can't start again: {error}"),
-            }
+            let mut worker = first.take().map_or_else(|| Worker::open(id, &context, &mailbox), Ok)?;
+            worker.run(&mailbox);
+            io::Result::Ok(())
         });
     })?;
     Ok((handle, thread))
@@ -179,7 +178,11 @@ impl Worker {
 
     /// Makes an arrival a session.
     fn adopt(&mut self, arrival: Arrival) {
-        let Arrival { socket: socket_fd, client, mut ticket } = arrival;
+        let Arrival {
+            socket: socket_fd,
+            client,
+            mut ticket,
+        } = arrival;
         let Some(key) = self.slots.reserve() else {
             ticket.end = End::Refused;
             drop(RealSocket::new(socket_fd));

@@ -3,14 +3,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::observe::End;
 use crate::pool::{Limiter, Permit};
 use crate::service::Service;
-use crate::sys::Waker;
+use crate::sys::Sleep;
 use crate::types::{ClientAddr, WorkerId};
 
 /// Accepted connections that may wait for a worker: a few milliseconds of its work. Full means: stop accepting.
@@ -88,51 +87,6 @@ pub(super) struct Mailbox {
     pub(super) sleep: Arc<Sleep>,
     /// Wakes the acceptor, if it waits for room in an inbox.
     acceptor: Arc<Sleep>,
-}
-
-/// A thread that sleeps in epoll, and how to wake it only when it does.
-#[derive(Debug)]
-pub struct Sleep {
-    is_asleep: AtomicBool,
-    waker: Waker,
-}
-
-impl Sleep {
-    /// One for a thread that is awake.
-    ///
-    /// # Errors
-    /// No descriptor is left.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            is_asleep: AtomicBool::new(false),
-            waker: Waker::open()?,
-        })
-    }
-
-    /// What the thread must have in its epoll set.
-    #[must_use]
-    pub const fn waker(&self) -> &Waker {
-        &self.waker
-    }
-
-    /// The thread is about to sleep. It must look at its queues once more after this.
-    pub fn announce(&self) {
-        self.is_asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    /// The thread is awake.
-    pub fn over(&self) {
-        self.is_asleep.store(false, Ordering::SeqCst);
-    }
-
-    /// Wakes the thread if it sleeps; called after its queue was filled. Many calls make one wake-up.
-    pub fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
-            self.waker.wake();
-        }
-    }
 }
 
 impl WorkerHandle {
