@@ -1,3 +1,4 @@
 //! `lb`: a raw-TCP, layer-4 load balancer.
 
+pub mod cli;
 pub mod config;

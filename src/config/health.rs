@@ -36,7 +36,7 @@ const KEYS_OF_KINDS: [(&str, Kind); 4] = [
 
 /// The section; `None` if it says no valid check.
 pub(super) fn health(table: &Table, findings: &mut Findings) -> Option<Health> {
-    let kind = scalars::word(table, "kind", &KINDS, findings);
+    let kind = scalars::word(table, "kind", &KINDS, Kind::Tcp, findings);
     if let Some(kind) = kind {
         foreign_keys(table, kind, findings);
     }
@@ -108,7 +108,7 @@ fn http(table: &Table, findings: &mut Findings) -> Option<Check> {
             let wanted = format!("a path like \"/health\", at most {HTTP_PATH_BYTES_MAX} bytes");
             let path = field.string(&wanted, findings)?;
             let hint = if !path.starts_with('/') {
-                "it starts with \"/\""
+                "start it with \"/\""
             } else if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
                 "spaces and other characters are written as %20 and the like"
             } else {
@@ -140,7 +140,12 @@ fn expect(table: &Table, findings: &mut Findings) -> Option<Check> {
     };
     let expect = field.string(&wanted, findings)?;
     if expect.is_empty() || expect.len() > EXPECT_BYTES_MAX {
-        field.refuse(&wanted, &format!("it has {} bytes", expect.len()), findings);
+        let hint = if expect.is_empty() {
+            String::new()
+        } else {
+            format!("it has {} bytes", expect.len())
+        };
+        field.refuse(&wanted, &hint, findings);
         return None;
     }
     let send = match table.get("send") {

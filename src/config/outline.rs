@@ -241,8 +241,14 @@ impl EventReceiver for Tracer<'_> {
             self.parts = 1;
         }
         let raw = self.text.get(span.start()..span.end()).unwrap_or_default();
-        let part = raw.trim_matches(['"', '\'']).to_owned();
+        // A key that ends in ":" is a slip; its own error says so.
+        let part = raw
+            .trim_matches(['"', '\''])
+            .trim_end_matches(':')
+            .to_owned();
         match &mut self.state {
+            State::Header { parts, .. } | State::Key { parts, .. }
+                if parts.len() > KEY_PARTS_MAX => {}
             State::Header { parts, .. } | State::Key { parts, .. } => parts.push(part),
             State::Elsewhere if self.depth == 0 => {
                 self.state = State::Key {

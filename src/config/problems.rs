@@ -266,21 +266,34 @@ impl<'t> Findings<'t> {
     }
 }
 
+// Longer than any valid name or address, short enough for a terminal.
+const SHOWN_CHARACTERS_MAX: usize = 72;
+
 /// Text of the file as a message shows it: in quotes, on one line, not too long.
 pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", shown(text))
+    format!("\"{}\"", shortened(text, char::escape_debug))
 }
 
-/// Text of the file on one line, not too long.
+/// Text of the file that has its own quotes or none: on one line, not too long.
 pub(super) fn shown(text: &str) -> String {
-    // Longer than any valid name or address, short enough for a terminal.
-    const CHARACTERS_MAX: usize = 72;
+    let plain = |character: char| matches!(character, '"' | '\'' | '\\');
+    shortened(text, |character| {
+        let (kept, escaped) = if plain(character) {
+            (Some(character), None)
+        } else {
+            (None, Some(character.escape_debug()))
+        };
+        kept.into_iter().chain(escaped.into_iter().flatten())
+    })
+}
+
+fn shortened<I: Iterator<Item = char>>(text: &str, escape: impl FnMut(char) -> I) -> String {
     let mut shown: String = text
         .chars()
-        .take(CHARACTERS_MAX)
-        .flat_map(char::escape_debug)
+        .take(SHOWN_CHARACTERS_MAX)
+        .flat_map(escape)
         .collect();
-    if text.chars().nth(CHARACTERS_MAX).is_some() {
+    if text.chars().nth(SHOWN_CHARACTERS_MAX).is_some() {
         shown.push_str("...");
     }
     shown
@@ -319,6 +332,7 @@ mod tests {
     #[test]
     fn a_long_or_odd_value_stays_on_one_line() {
         assert_eq!(quoted("a\nb\"\u{7}"), r#""a\nb\"\u{7}""#);
+        assert_eq!(shown("\"a\n\""), "\"a\\n\"");
         assert_eq!(shown(&"x".repeat(100)).len(), 75);
     }
 }

@@ -116,6 +116,7 @@ impl<'d, 't> Field<'d, 't> {
 
     /// Finds that the value isn't what is wanted, and shows it.
     pub(super) fn refuse(&self, wanted: &str, hint: &str, findings: &mut Findings) {
+        let found = self.found();
         let hint = if hint.is_empty() {
             String::new()
         } else {
@@ -124,20 +125,41 @@ impl<'d, 't> Field<'d, 't> {
         findings.add(
             self.at,
             self.path.clone(),
-            format!("found {}, wanted {wanted}{hint}", self.found()),
+            format!("found {found}, wanted {wanted}{hint}"),
         );
     }
 
-    /// The value as a message names it: a string or number as it is, with its type unless a string was asked for.
+    /// The value as a message names it.
     fn found(&self) -> String {
         match self.value {
             DeValue::String(text) => quoted(text),
-            DeValue::Integer(number) => format!("the integer {}", shown(&number.to_string())),
+            DeValue::Integer(number) => shown(&number.to_string()),
             DeValue::Float(number) => format!("the float {}", shown(number.as_str())),
             DeValue::Boolean(value) => format!("the boolean {value}"),
             DeValue::Datetime(value) => format!("the date {value}"),
-            DeValue::Array(values) => format!("an array of {}", values.len()),
+            DeValue::Array(values) if values.is_empty() => "an empty array".to_owned(),
+            DeValue::Array(_) => "an array".to_owned(),
             DeValue::Table(_) => "a table".to_owned(),
+        }
+    }
+
+    /// Finds that the value is of another type than wanted, and names both.
+    pub(super) fn refuse_type(&self, wanted: &str, hint: &str, findings: &mut Findings) {
+        let hint = if hint.is_empty() {
+            String::new()
+        } else {
+            format!("; {hint}")
+        };
+        let said = format!("found {}, wanted {wanted}{hint}", self.found_type());
+        findings.add(self.at, self.path.clone(), said);
+    }
+
+    /// The value with its type.
+    fn found_type(&self) -> String {
+        match self.value {
+            DeValue::String(_) => format!("the string {}", self.found()),
+            DeValue::Integer(_) => format!("the integer {}", self.found()),
+            _ => self.found(),
         }
     }
 
@@ -145,21 +167,24 @@ impl<'d, 't> Field<'d, 't> {
         self.value.as_str()
     }
 
-    /// The number, if it is an integer, whatever its size.
-    pub(super) fn as_integer(&self) -> Option<i128> {
-        let number = self.value.as_integer()?;
-        i128::from_str_radix(number.as_str(), number.radix()).ok()
+    /// The digits of a decimal integer or float.
+    pub(super) fn as_number(&self) -> Option<&'d str> {
+        match self.value {
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
+            DeValue::Float(number) => Some(number.as_str()),
+            _ => None,
+        }
     }
 
     pub(super) fn string(&self, wanted: &str, findings: &mut Findings) -> Option<&'d str> {
         let text = self.as_str();
         if text.is_none() {
-            let hint = if matches!(self.value, DeValue::Array(_) | DeValue::Table(_)) {
-                ""
-            } else {
-                "put it in quotes"
-            };
-            self.refuse(wanted, hint, findings);
+            let is_plural = matches!(self.value, DeValue::Array(_) | DeValue::Table(_));
+            self.refuse_type(
+                wanted,
+                if is_plural { "" } else { "put it in quotes" },
+                findings,
+            );
         }
         text
     }
@@ -167,40 +192,40 @@ impl<'d, 't> Field<'d, 't> {
     pub(super) fn boolean(&self, findings: &mut Findings) -> Option<bool> {
         let value = self.value.as_bool();
         if value.is_none() {
-            let hint = if matches!(self.as_str(), Some("true" | "false")) {
-                "remove the quotes"
-            } else {
-                ""
-            };
-            self.refuse("true or false", hint, findings);
+            let is_quoted = matches!(self.as_str(), Some("true" | "false"));
+            self.refuse_type(
+                "true or false",
+                if is_quoted { "remove the quotes" } else { "" },
+                findings,
+            );
         }
         value
     }
 
     pub(super) fn integer(&self, allowed: &Integers, findings: &mut Findings) -> Option<u32> {
-        let number = self
-            .as_integer()
-            .and_then(|number| u32::try_from(number).ok())
-            .filter(|number| allowed.range.contains(number));
+        let number = self.value.as_integer();
+        let number = number.and_then(|n| u32::from_str_radix(n.as_str(), n.radix()).ok());
+        let number = number.filter(|number| allowed.range.contains(number));
         if number.is_none() {
+            let (least, most) = (allowed.range.start(), allowed.range.end());
             let zero = if allowed.zero.is_empty() {
                 String::new()
             } else {
                 format!(" ({})", allowed.zero)
             };
-            let wanted = format!(
-                "an integer from {}{zero} to {}",
-                allowed.range.start(),
-                allowed.range.end()
-            );
+            let wanted = format!("an integer from {least}{zero} to {most}");
             let is_quoted = self
                 .as_str()
                 .is_some_and(|text| text.parse::<u32>().is_ok());
-            self.refuse(
-                &wanted,
-                if is_quoted { "remove the quotes" } else { "" },
-                findings,
-            );
+            if self.value.is_integer() {
+                self.refuse(&wanted, "", findings);
+            } else {
+                self.refuse_type(
+                    &wanted,
+                    if is_quoted { "remove the quotes" } else { "" },
+                    findings,
+                );
+            }
         }
         number
     }
@@ -224,7 +249,7 @@ impl<'d, 't> Field<'d, 't> {
             let found = if self.is_tables() {
                 format!("[{header}]")
             } else {
-                self.found()
+                self.found_type()
             };
             findings.add(
                 self.at,
@@ -247,7 +272,7 @@ impl<'d, 't> Field<'d, 't> {
             let found = if is_table {
                 format!("[{one}]")
             } else {
-                self.found()
+                self.found_type()
             };
             let hint = if is_table {
                 ", with two brackets on each side"
@@ -266,7 +291,7 @@ impl<'d, 't> Field<'d, 't> {
             let field = Self::new(format!("{}[{index}]", self.path), value);
             match value.get_ref().as_table() {
                 Some(table) => tables.push((field, table)),
-                None => field.refuse(&format!("a table, as {header} makes one"), "", findings),
+                None => field.refuse_type(&format!("a table, as {header} makes one"), "", findings),
             }
         }
         tables
@@ -302,6 +327,9 @@ fn unknown_key(name: &str, shape: &Shape) -> String {
         }
     }
     if let Some(near) = nearest(name, &here) {
+        if let Some((_, header)) = shape.tables.iter().find(|(table, _)| *table == near) {
+            return format!("unknown {kind}; did you mean {header}?");
+        }
         return format!("unknown {kind}; did you mean {}?", quoted(near));
     }
     let headers: Vec<&str> = shape.tables.iter().map(|(_, header)| *header).collect();

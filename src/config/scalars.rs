@@ -2,7 +2,7 @@
 //!
 //! May not: look a host name up, or know in which section it is.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -72,35 +72,30 @@ fn field_duration(
     example: &str,
     findings: &mut Findings,
 ) -> Option<Duration> {
-    let wanted = format!(
-        "a duration from {} to {}{example}",
-        shortest(*range.start()),
-        shortest(*range.end())
-    );
+    let (least, most) = (shortest(*range.start()), shortest(*range.end()));
+    let wanted = format!("a duration from {least} to {most}{example}");
+    let in_seconds = |number: &str| {
+        let value = humantime::parse_duration(&format!("{number}s")).ok();
+        value
+            .filter(|value| range.contains(value))
+            .map(|_| format!("write a unit: \"{number}s\"?"))
+    };
     let Some(text) = field.as_str() else {
-        let seconds = field
-            .as_integer()
-            .filter(|number| *number > 0)
-            .and_then(|number| u32::try_from(number).ok());
-        let hint = seconds.map_or_else(
-            || "a duration is a string with a unit".to_owned(),
-            |number| format!("write a unit: \"{number}s\"?"),
-        );
-        field.refuse(&wanted, &hint, findings);
+        let hint = field.as_number().and_then(in_seconds).unwrap_or_default();
+        field.refuse_type(&wanted, &hint, findings);
         return None;
     };
-    let is_bare = !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    // humantime takes "0"; here every duration has its unit.
+    let is_bare = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
     let hint = match humantime::parse_duration(text) {
-        Ok(value) if range.contains(&value) && !(is_bare && !value.is_zero()) => {
-            return Some(value);
+        Ok(value) if range.contains(&value) && !is_bare => return Some(value),
+        _ if is_bare => in_seconds(text).unwrap_or_default(),
+        Err(humantime::DurationError::UnknownUnit { .. }) => {
+            "units are ms, s, m, h and d".to_owned()
         }
-        _ if is_bare => format!("the unit is missing: \"{text}s\"?"),
-        Ok(_) => String::new(),
-        Err(humantime::DurationError::UnknownUnit { .. }) => "units are ms, s, m and h".to_owned(),
-        Err(_) => String::new(),
+        Ok(_) | Err(_) => String::new(),
     };
     field.refuse(&wanted, &hint, findings);
     None
@@ -110,6 +105,7 @@ fn field_duration(
 fn shortest(duration: Duration) -> String {
     let (seconds, milliseconds) = (duration.as_secs(), duration.as_millis());
     match seconds {
+        _ if seconds > 86_400 && seconds.is_multiple_of(86_400) => format!("{}d", seconds / 86_400),
         0 if milliseconds > 0 => format!("{milliseconds}ms"),
         _ if seconds > 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
         _ if seconds > 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
@@ -147,6 +143,12 @@ fn refused(address: SocketAddr, purpose: Use) -> Option<&'static str> {
 
 /// The likeliest reason why a text is no address.
 fn not_an_address(text: &str, purpose: Use) -> String {
+    if let Some((host, port)) = text.rsplit_once(':') {
+        // "::1:9000" is an IPv6 address too, but hardly meant as one.
+        if host.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok() {
+            return format!("an IPv6 address stands in brackets: \"[{host}]:{port}\"?");
+        }
+    }
     if let Ok(ip) = text.parse::<IpAddr>() {
         let port = if purpose == Use::Listen { 9000 } else { 9001 };
         return format!(
@@ -183,9 +185,6 @@ fn not_an_address(text: &str, purpose: Use) -> String {
     if host == "localhost" {
         return format!("write \"127.0.0.1:{port}\"");
     }
-    if host.contains(':') && !host.starts_with('[') {
-        return format!("an IPv6 address stands in brackets: \"[{host}]:{port}\"");
-    }
     let has_letters = host.bytes().any(|byte| byte.is_ascii_alphabetic()) && !host.contains(':');
     if has_letters {
         "host names aren't looked up".to_owned()
@@ -216,15 +215,16 @@ pub(super) fn name<'d>(table: &Table<'d, '_>, findings: &mut Findings) -> Option
     Some(text)
 }
 
-/// One of some words, or the first of them where the key isn't there.
+/// One of some words; the default where the key isn't there.
 pub(super) fn word<T: Copy>(
     table: &Table,
     key: &str,
     words: &[(&str, T)],
+    default: T,
     findings: &mut Findings,
 ) -> Option<T> {
     let Some(field) = table.get(key) else {
-        return words.first().map(|(_, value)| *value);
+        return Some(default);
     };
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let wanted = either(&names);
@@ -261,7 +261,7 @@ mod tests {
         let shown = |text: &str| shortest(humantime::parse_duration(text).expect("a duration"));
         assert_eq!(
             ["0s", "1ms", "90s", "10m", "24h", "7d"].map(shown),
-            ["0s", "1ms", "90s", "10m", "24h", "168h"]
+            ["0s", "1ms", "90s", "10m", "24h", "7d"]
         );
     }
 
@@ -277,6 +277,11 @@ mod tests {
         assert_eq!(hint("10.0.0.1:70000"), "a port is a number up to 65535");
         assert_eq!(hint("localhost:9001"), "write \"127.0.0.1:9001\"");
         assert_eq!(hint("db.example:5432"), "host names aren't looked up");
+        assert_eq!(
+            hint("::1:9001"),
+            "an IPv6 address stands in brackets: \"[::1]:9001\"?"
+        );
+        assert_eq!(hint("fe80::1"), "the port is missing: \"[fe80::1]:9001\"?");
         assert_eq!(hint("fe80::1:9001x"), "a port is a number up to 65535");
         assert_eq!(hint("1.2.3.400:80"), "the IP address isn't valid");
         assert_eq!(hint("tcp://1.2.3.4:80"), "write \"1.2.3.4:80\"");

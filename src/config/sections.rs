@@ -79,13 +79,14 @@ fn runtime(table: &Table, findings: &mut Findings) -> Runtime {
 
 fn log(table: &Table, findings: &mut Findings) -> Log {
     let levels = [
-        ("info", LevelFilter::Info),
         ("error", LevelFilter::Error),
         ("warn", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
         ("debug", LevelFilter::Debug),
         ("trace", LevelFilter::Trace),
     ];
-    let level = scalars::word(table, "level", &levels, findings).unwrap_or(LevelFilter::Info);
+    let level = scalars::word(table, "level", &levels, LevelFilter::Info, findings)
+        .unwrap_or(LevelFilter::Info);
     let access = table
         .get("access")
         .and_then(|field| access_log(&field, findings))
@@ -131,7 +132,7 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         ("round_robin", Balance::RoundRobin),
         ("least_connections", Balance::LeastConnections),
     ];
-    let balance = scalars::word(table, "balance", &policies, findings);
+    let balance = scalars::word(table, "balance", &policies, Balance::RoundRobin, findings);
     let retries = Integers {
         range: 0..=u32::from(CONNECT_RETRIES_MAX),
         zero: "none",
@@ -197,7 +198,7 @@ fn backends(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Ba
         let table = Table::open(field.at, field.path.clone(), entries, &BACKEND, findings);
         let name = scalars::name(&table, findings);
         if let (Some(name), Some(field)) = (name, table.get("name")) {
-            names.add(name, &field, findings);
+            names.add(name, "a name", &field, findings);
         }
         backends.extend(backend(&table, name, whole, findings));
         whole.count_backend(&field, findings);

@@ -10,7 +10,7 @@ use toml_parser::ParseError;
 
 use super::outline::Outline;
 use super::problems::{Findings, Kind, quoted, shown};
-use super::{KEY_PARTS_MAX, NESTING_MAX};
+use super::{KEY_PARTS_MAX, NESTING_MAX, PROBLEMS_MAX};
 
 /// The tree of what could be read; `None` if there is too little of it, or too much.
 pub(super) fn read<'t>(text: &'t str, findings: &mut Findings<'t>) -> Option<DeTable<'t>> {
@@ -29,43 +29,20 @@ pub(super) fn read<'t>(text: &'t str, findings: &mut Findings<'t>) -> Option<DeT
         );
         return None;
     }
+    let (mut root, mut all) = (None, Vec::new());
+    if outline.errors_omitted == 0 {
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        (root, all) = (Some(tree.into_inner()), errors);
+    }
     let words = Words {
         text,
         outline: &outline,
+        findings,
     };
-    let unclosed = outline
-        .errors
-        .iter()
-        .find(|error| is_unclosed_bracket(error))
-        .and_then(start_of_bracket);
-    let mut errors: Vec<Said> = outline
-        .errors
-        .iter()
-        .map(|error| words.of_structure(error))
-        .collect();
-    findings.add_uncounted(outline.errors_omitted);
-    let root = (outline.errors_omitted == 0).then(|| {
-        let (root, all) = DeTable::parse_recoverable(text);
-        let known: HashSet<usize> = errors.iter().map(|said| said.at).collect();
-        let others = all
-            .iter()
-            .map(|error| words.of_tree(error))
-            .filter(|said| !known.contains(&said.at));
-        errors.extend(others);
-        root.into_inner()
-    });
-    // Behind a bracket that is never closed, all the rest is taken for its content.
-    errors.retain(|said| unclosed.is_none_or(|unclosed| said.at <= unclosed));
-    errors.sort_by_key(|said| said.at);
-    // A second error of a line is the echo of the first.
-    errors.dedup_by_key(|said| findings.line(said.at));
-    for said in errors {
-        findings.push(
-            said.at,
-            said.kind,
-            outline.path(said.at).to_owned(),
-            said.text,
-        );
+    let (said, omitted) = words.of_all(&all);
+    findings.add_uncounted(omitted);
+    for Said { at, kind, text } in said {
+        findings.push(at, kind, outline.path(at).to_owned(), text);
     }
     root
 }
@@ -88,12 +65,46 @@ fn start_of_bracket(error: &ParseError) -> Option<usize> {
     error.context().map(|span| span.start())
 }
 
-struct Words<'t, 'o> {
-    text: &'t str,
+struct Words<'o> {
+    text: &'o str,
     outline: &'o Outline,
+    findings: &'o Findings<'o>,
 }
 
-impl Words<'_, '_> {
+impl Words<'_> {
+    /// Every error that isn't the echo of another, and the number of those left out.
+    fn of_all(&self, all: &[toml::de::Error]) -> (Vec<Said>, usize) {
+        let structure = &self.outline.errors;
+        // The tree's errors tell those of the structure again.
+        let known: HashSet<Option<usize>> = structure
+            .iter()
+            .map(|error| error.unexpected().map(|span| span.start()))
+            .collect();
+        let of_tree = || {
+            all.iter()
+                .filter(|error| !known.contains(&error.span().map(|span| span.start)))
+        };
+        let omitted = of_tree().count().saturating_sub(PROBLEMS_MAX);
+        let of_tree = of_tree()
+            .take(PROBLEMS_MAX)
+            .map(|error| self.of_tree(error));
+        let mut said: Vec<Said> = structure
+            .iter()
+            .map(|error| self.of_structure(error))
+            .chain(of_tree)
+            .collect();
+        // Behind a bracket that is never closed, all the rest is taken for its content.
+        let unclosed = structure
+            .iter()
+            .find(|error| is_unclosed_bracket(error))
+            .and_then(start_of_bracket);
+        said.retain(|said| unclosed.is_none_or(|unclosed| said.at <= unclosed));
+        said.sort_by_key(|said| said.at);
+        // A second error of a line is the echo of the first.
+        said.dedup_by_key(|said| self.findings.line(said.at));
+        (said, omitted.saturating_add(self.outline.errors_omitted))
+    }
+
     fn of_structure(&self, error: &ParseError) -> Said {
         let span = error
             .unexpected()
@@ -110,14 +121,16 @@ impl Words<'_, '_> {
             "unclosed table" => "the section header isn't closed, wanted \"]\"".to_owned(),
             "unclosed array table" => "the section header isn't closed, wanted \"]]\"".to_owned(),
             "key with no value" => self.no_value(&span),
-            "missing value" | "missing value for key" => "no value after the \"=\"".to_owned(),
+            "missing value" | "missing value for key" => {
+                "found nothing behind the \"=\", wanted a value".to_owned()
+            }
             "missing comma between array elements" => {
                 "no comma between two values of the array".to_owned()
             }
             "unexpected key or value" | "unexpected content" => {
                 format!(
                     "found {} behind a complete line, wanted a new line or \"#\"",
-                    quoted(self.rest_of_line(span.start).trim())
+                    shown(self.rest_of_line(span.start).trim())
                 )
             }
             other => format!("no valid toml: {other}"),
@@ -136,7 +149,7 @@ impl Words<'_, '_> {
             .split_once(", expected ")
             .unwrap_or((error.message(), ""));
         let (kind, text) = match description {
-            "duplicate key" => (Kind::Value, self.duplicate(span.start)),
+            "duplicate key" => (Kind::Value, self.duplicate(&span)),
             "invalid basic string" if expected == "`\"`" => (
                 Kind::Value,
                 "the string isn't closed, wanted a \" at its end".to_owned(),
@@ -174,13 +187,9 @@ impl Words<'_, '_> {
         )
     }
 
-    fn duplicate(&self, at: usize) -> String {
-        let line = |at: usize| {
-            self.text
-                .get(..at)
-                .map_or(1, |before| before.matches('\n').count().saturating_add(1))
-        };
-        match self.outline.first(at) {
+    fn duplicate(&self, span: &Range<usize>) -> String {
+        let line = |at: usize| self.findings.line(at);
+        match self.outline.first(span.start) {
             Some((first, true)) => format!(
                 "this section stands here again; put its keys under the first, on line {}",
                 line(first)
@@ -189,26 +198,42 @@ impl Words<'_, '_> {
                 "this key is set again; it was first set on line {}",
                 line(first)
             ),
-            None => "this key is set twice".to_owned(),
+            None => {
+                let key = self.text.get(span.clone()).unwrap_or_default();
+                format!(
+                    "{} is set twice in one table",
+                    quoted(key.trim_matches(['"', '\'']))
+                )
+            }
         }
     }
 
     /// A value that is no TOML: mostly a string without quotes.
     fn value(&self, span: &Range<usize>, description: &str, expected: &str) -> String {
+        if description == "missing escaped value" {
+            return "found an unknown escape, wanted \\n, \\t, \\\" or another of toml's; a backslash itself is \\\\".to_owned();
+        }
         let raw = self.word(span);
-        let is_number_like = raw
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'_' | b'+' | b'-'));
+        if raw.is_empty() && description == "string values must be quoted" {
+            return "found nothing behind the \"=\", wanted a value".to_owned();
+        }
         if matches!(
             raw.to_ascii_lowercase().as_str(),
             "yes" | "no" | "on" | "true" | "false"
         ) {
             return format!("found {raw}, wanted true or false");
         }
-        if !raw.is_empty() && !is_number_like && !raw.contains(['"', '\'']) {
+        let is_number = raw.starts_with(['+', '-'])
+            || ["0x", "0o", "0b"]
+                .iter()
+                .any(|radix| raw.starts_with(radix))
+            || raw
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'_');
+        if !raw.is_empty() && !is_number && !raw.contains(['"', '\'']) {
+            let found = shown(raw);
             return format!(
-                "found {} without quotes, wanted {}",
-                shown(raw),
+                "found {found}, wanted a number, or a string in quotes: {}?",
                 quoted(raw)
             );
         }

@@ -24,10 +24,10 @@ impl<T> Default for Unique<T> {
 }
 
 impl<T: Eq + Hash> Unique<T> {
-    pub(super) fn add(&mut self, value: T, field: &Field, findings: &mut Findings) {
+    pub(super) fn add(&mut self, value: T, what: &str, field: &Field, findings: &mut Findings) {
         if let Some((at, path)) = self.seen.get(&value) {
             let hint = format!("{path} has it on line {}", findings.line(*at));
-            field.refuse("one that is used once", &hint, findings);
+            field.refuse(&format!("{what} that stands once"), &hint, findings);
         } else {
             self.seen.insert(value, (field.at, field.path.clone()));
         }
@@ -67,7 +67,8 @@ impl Whole {
     }
 
     pub(super) fn service(&mut self, name: &str, field: &Field, findings: &mut Findings) {
-        self.services.add(name.to_owned(), field, findings);
+        self.services
+            .add(name.to_owned(), "a name", field, findings);
     }
 
     pub(super) fn listener(&mut self, address: SocketAddr, field: &Field, findings: &mut Findings) {
@@ -80,7 +81,7 @@ impl Whole {
         );
         // Each port 0 becomes a port of its own.
         if address.port() != 0 {
-            self.listeners.add(address, field, findings);
+            self.listeners.add(address, "an address", field, findings);
         }
     }
 
