@@ -1,7 +1,7 @@
 //! `lb.toml` as checked, plain values.
 //!
-//! Two steps: the text as tables that know where each value stands ([`syntax`], [`reader`]), then the values of [`values`], which hold
-//! only what is allowed ([`sections`], [`health`], [`whole`]). All problems are collected, not the first.
+//! Two steps: the text as tables that know where each value stands (`syntax`, `reader`), then the values of `values`, which hold
+//! only what is allowed (`sections`, `health`, `whole`). All problems are collected, not the first.
 //! Called by `cli` (run, check) and, for reloads, by `control`.
 //!
 //! May not: open a socket, start a thread, read the clock; panic, whatever the bytes.

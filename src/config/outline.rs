@@ -307,7 +307,7 @@ mod tests {
         let key = |parts: usize| format!("{} = 1", vec!["a"; parts].join("."));
         assert!(Outline::of(&key(KEY_PARTS_MAX)).too_deep.is_none());
         assert!(Outline::of(&key(KEY_PARTS_MAX + 1)).too_deep.is_some());
-        let header = format!("[{}]", vec!["a"; KEY_PARTS_MAX + 1].join("."));
+        let header = format!("[{}]", ["a"; KEY_PARTS_MAX + 1].join("."));
         assert!(Outline::of(&header).too_deep.is_some());
         let sections = "[[a]]\nb = 1\n".repeat(KEY_PARTS_MAX + NESTING_MAX);
         assert!(Outline::of(&sections).too_deep.is_none());
