@@ -9,7 +9,7 @@ use toml_parser::decoder::Encoding;
 use toml_parser::parser::{EventReceiver, parse_document};
 use toml_parser::{ErrorSink, ParseError, Source, Span};
 
-use super::problems::shown;
+use super::problems::{quoted, shown};
 use super::{KEY_PARTS_MAX, NESTING_MAX, PROBLEMS_MAX};
 
 /// A header or a key at the top level of its section.
@@ -65,6 +65,23 @@ impl Outline {
             .iter()
             .find(|first| first.path == entry.path && first.at < entry.at)?;
         Some((first.at, entry.is_header))
+    }
+
+    /// Where the name of a section at a byte was first used for something else.
+    pub(super) fn clash(&self, at: usize) -> Option<usize> {
+        let section = self.entry(at).filter(|entry| entry.is_header)?;
+        let name = section
+            .path
+            .rsplit_once('[')
+            .map_or(section.path.as_str(), |(name, _)| name);
+        let clashes = |path: &str| {
+            path.strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.entries
+            .iter()
+            .find(|first| first.at < section.at && clashes(&first.path))
+            .map(|first| first.at)
     }
 
     fn entry(&self, at: usize) -> Option<&Entry> {
@@ -177,9 +194,13 @@ impl<'t> Tracer<'t> {
     }
 }
 
-/// `path.part`; `part` where there is no path.
+/// `path.part`; `part` where there is no path. In quotes if TOML wants them.
 pub(super) fn join(path: &str, part: &str) -> String {
-    let part = shown(part);
+    let is_bare = !part.is_empty()
+        && part
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    let part = if is_bare { shown(part) } else { quoted(part) };
     if path.is_empty() {
         part
     } else {

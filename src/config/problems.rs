@@ -20,16 +20,6 @@ impl Problem {
     pub fn line(&self) -> Option<usize> {
         self.place.map(|(line, _)| line)
     }
-
-    /// The key as typed, `service[0].backend[1].weight`; empty where no key is meant.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// What was found, what is wanted, and a hint.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
 }
 
 /// All that is wrong with one file, sorted by place; one line each when displayed.
@@ -189,6 +179,13 @@ impl<'t> Findings<'t> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Whether the text goes on like this at a byte.
+    pub(super) fn stands_at(&self, at: usize, start: &str) -> bool {
+        self.text
+            .get(at..)
+            .is_some_and(|rest| rest.starts_with(start))
     }
 
     /// The line of a byte, from 1.

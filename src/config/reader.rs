@@ -267,22 +267,10 @@ impl<'d, 't> Field<'d, 't> {
         findings: &mut Findings,
     ) -> Vec<(Self, &'d DeTable<'t>)> {
         let DeValue::Array(values) = self.value else {
-            let one = header.trim_start_matches('[').trim_end_matches(']');
-            let is_table = self.value.is_table();
-            let found = if is_table {
-                format!("[{one}]")
-            } else {
-                self.found_type()
-            };
-            let hint = if is_table {
-                ", with two brackets on each side"
-            } else {
-                ""
-            };
             findings.add(
                 self.at,
                 self.path.clone(),
-                format!("found {found}, wanted {header}{hint}"),
+                self.not_sections(header, findings),
             );
             return Vec::new();
         };
@@ -295,6 +283,21 @@ impl<'d, 't> Field<'d, 't> {
             }
         }
         tables
+    }
+
+    fn not_sections(&self, header: &str, findings: &Findings) -> String {
+        let one = header.trim_start_matches('[').trim_end_matches(']');
+        if !self.value.is_table() {
+            return format!("found {}, wanted {header}", self.found_type());
+        }
+        if findings.stands_at(self.at, "[") {
+            return format!("found [{one}], wanted {header}, with two brackets on each side");
+        }
+        if findings.stands_at(self.at, "{") {
+            return format!("found a table, wanted an array of tables, or {header}");
+        }
+        // A part of it made the table: its own header is missing, or stands further down.
+        format!("found a part of it before the first {header}, wanted {header} first")
     }
 
     pub(super) fn is_empty_array(&self) -> bool {

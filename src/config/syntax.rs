@@ -189,16 +189,25 @@ impl Words<'_> {
 
     fn duplicate(&self, span: &Range<usize>) -> String {
         let line = |at: usize| self.findings.line(at);
-        match self.outline.first(span.start) {
-            Some((first, true)) => format!(
-                "this section stands here again; put its keys under the first, on line {}",
-                line(first)
-            ),
-            Some((first, false)) => format!(
+        let first = self.outline.first(span.start);
+        match (first, self.outline.clash(span.start)) {
+            (Some((first, true)), _) => {
+                format!(
+                    "this section stands here again; put its keys under the first, on line {}",
+                    line(first)
+                )
+            }
+            (Some((first, false)), _) => format!(
                 "this key is set again; it was first set on line {}",
                 line(first)
             ),
-            None => {
+            (None, Some(clash)) => {
+                format!(
+                    "this section clashes with line {}, where its name stands for another kind of value",
+                    line(clash)
+                )
+            }
+            (None, None) => {
                 let key = self.text.get(span.clone()).unwrap_or_default();
                 format!(
                     "{} is set twice in one table",
