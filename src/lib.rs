@@ -2,6 +2,7 @@
 
 pub mod acceptor;
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod health;

@@ -1,1 +1,15 @@
-fn main() {}
+//! All integration tests, as one program: modules by subject.
+//!
+//! May not: sleep; every wait awaits an event and has a deadline.
+
+// The lints let a #[test] function unwrap; its helpers are tests too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+mod config;
+mod layers;
