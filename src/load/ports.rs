@@ -1,0 +1,174 @@
+//! Opens connections, also when there are more of them in a minute than the machine has local ports.
+//!
+//! The client half-closes first, so TIME_WAIT (60 s) is on its side, and the 28,232 ports of the usual range are soon
+//! used up for one target. Called by `worker`; one of these for each thread, which takes every n-th port.
+//!
+//! An ordinary connect lets the kernel choose the port. Once that fails for want of one, ports are chosen here in turn:
+//! a socket bound to a port with SO_REUSEADDR may take over the TIME_WAIT of an earlier such socket, for its sequence
+//! numbers and timestamps are newer (RFC 6191; Linux, `tcp_twsk_unique` and `inet_csk_bind_conflict`). The source
+//! address stays what the routing table says.
+
+use mio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Ports tried for one connection before the thread turns to something else.
+const TRIES_MAX: usize = 128;
+
+/// The range when `/proc` doesn't tell: ip(7), `ip_local_port_range`.
+const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
+
+const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+enum Choice {
+    Kernel,
+    Ours,
+}
+
+/// One thread's way to connections.
+pub(super) struct Ports {
+    target: SocketAddr,
+    choice: Choice,
+    ports: Vec<u16>,
+    next: usize,
+}
+
+impl Ports {
+    /// For thread `index` of `threads`.
+    pub(super) fn new(target: SocketAddr, index: usize, threads: usize) -> Self {
+        let (first, last) = fs::read_to_string(RANGE_FILE)
+            .ok()
+            .and_then(|text| parse_range(&text))
+            .unwrap_or(DEFAULT_RANGE);
+        Self {
+            target,
+            choice: Choice::Kernel,
+            ports: (first..=last).skip(index).step_by(threads.max(1)).collect(),
+            next: 0,
+        }
+    }
+
+    /// Begins a connect; nothing when no local port is free now.
+    ///
+    /// # Errors
+    /// What the system said of the socket or the connect.
+    pub(super) fn connect(&mut self) -> io::Result<Option<TcpStream>> {
+        if matches!(self.choice, Choice::Kernel) {
+            let connected = connect(self.socket()?, self.target);
+            if !is_port_taken(&connected) {
+                return connected.map(Some);
+            }
+            self.choice = Choice::Ours;
+        }
+        let mut socket = self.socket()?;
+        for _ in 0..TRIES_MAX.min(self.ports.len()) {
+            let Some(local) = self.next_address() else {
+                break;
+            };
+            let bound = socket.bind(&local.into());
+            if is_port_taken(&bound) {
+                continue;
+            }
+            bound?;
+            let connected = connect(socket, self.target);
+            if !is_port_taken(&connected) {
+                return connected.map(Some);
+            }
+            socket = self.socket()?;
+        }
+        Ok(None)
+    }
+
+    fn socket(&self) -> io::Result<Socket> {
+        let kind = Type::STREAM.nonblocking();
+        let socket = Socket::new(Domain::for_address(self.target), kind, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(socket)
+    }
+
+    fn next_address(&mut self) -> Option<SocketAddr> {
+        let port = *self.ports.get(self.next.checked_rem(self.ports.len())?)?;
+        self.next = self.next.wrapping_add(1);
+        Some(match self.target {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
+        })
+    }
+}
+
+fn connect(socket: Socket, target: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&target.into()) {
+        Ok(()) => {}
+        Err(error)
+            if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+fn is_port_taken<T>(outcome: &io::Result<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable
+        )
+    })
+}
+
+fn parse_range(text: &str) -> Option<(u16, u16)> {
+    let mut numbers = text.split_ascii_whitespace().map(str::parse);
+    let range = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    (range.0 <= range.1).then_some(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_of_proc_is_read() {
+        assert_eq!(parse_range("32768\t60999\n"), Some((32_768, 60_999)));
+        assert_eq!(parse_range("5 4"), None);
+        assert_eq!(parse_range("nonsense"), None);
+    }
+
+    #[test]
+    fn threads_share_the_range_without_overlap() {
+        let target = ([127, 0, 0, 1], 9).into();
+        let (first, second) = (Ports::new(target, 0, 2), Ports::new(target, 1, 2));
+        assert!(first.ports.iter().all(|port| !second.ports.contains(port)));
+        assert!(first.ports.len().abs_diff(second.ports.len()) <= 1);
+    }
+
+    #[test]
+    fn a_chosen_port_is_used_again_while_its_last_connection_is_in_time_wait() {
+        use std::io::Read;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let mut ports = Ports::new(target, 0, 1);
+        ports.choice = Choice::Ours;
+        ports.ports.truncate(1);
+        ports.ports[0] = free_port();
+        for round in 0..5 {
+            let mut ours = ports
+                .connect()
+                .unwrap()
+                .unwrap_or_else(|| panic!("no port in round {round}"));
+            let (theirs, peer) = listener.accept().unwrap();
+            assert_eq!(peer.port(), ports.ports[0]);
+            ours.shutdown(std::net::Shutdown::Write).unwrap();
+            drop(theirs);
+            let socket = Socket::from(std::net::TcpStream::from(ours));
+            socket.set_nonblocking(false).unwrap();
+            assert_eq!((&socket).read(&mut [0]).unwrap(), 0);
+        }
+    }
+
+    fn free_port() -> u16 {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        taken.local_addr().unwrap().port()
+    }
+}
