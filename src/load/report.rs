@@ -150,25 +150,29 @@ impl LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, value: String| writeln!(f, "{name:<24}{value:>16}");
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| {
+            writeln!(f, "{name:<24}{value:>16}")
+        };
         if self.is_interrupted {
-            row("stopped early", "yes".to_owned())?;
+            row(f, "stopped early", "yes".to_owned())?;
         }
-        row("connections", grouped(self.recorder.opened))?;
-        row("  at once", grouped(self.open_max))?;
+        row(f, "connections", grouped(self.recorder.opened))?;
+        row(f, "  at once", grouped(self.open_max))?;
         row(
+            f,
             "requests",
             grouped(self.recorder.answered.saturating_add(self.recorder.failed)),
         )?;
-        row("  failed", grouped(self.recorder.failed))?;
+        row(f, "  failed", grouped(self.recorder.failed))?;
         let failures = self.failures();
         let sum = failures.iter().map(|(_, count)| count).sum();
-        row("errors", grouped(sum))?;
+        row(f, "errors", grouped(sum))?;
         for (kind, count) in failures {
-            row(&format!("  {kind}"), grouped(count))?;
+            row(f, &format!("  {kind}"), grouped(count))?;
         }
         let per_second = self.per_second(self.recorder.answered);
         row(
+            f,
             "requests/s",
             match per_second {
                 few if few < 100.0 => format!("{few:.2}"),
@@ -176,17 +180,18 @@ impl fmt::Display for LoadReport {
             },
         )?;
         row(
+            f,
             "bytes/s",
             human_bytes(self.per_second(self.recorder.verified_bytes)),
         )?;
-        row("response time", String::new())?;
+        writeln!(f, "response time")?;
         match self.times() {
             Some(times) => {
                 for (name, seconds) in times.rows {
-                    row(&format!("  {name}"), human_seconds(seconds))?;
+                    row(f, &format!("  {name}"), human_seconds(seconds))?;
                 }
             }
-            None => row("  none was answered", String::new())?,
+            None => writeln!(f, "  none was answered")?,
         }
         Ok(())
     }
