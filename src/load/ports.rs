@@ -4,9 +4,13 @@
 //! used up for one target. Called by `worker`; one of these for each thread, which takes every n-th port.
 //!
 //! An ordinary connect lets the kernel choose the port. Once that fails for want of one, or has been done so often that
-//! its search among ports in TIME_WAIT takes long, ports are chosen here in turn: a socket bound to a port with SO_REUSEADDR may take over the TIME_WAIT of an earlier such socket, for its sequence
-//! numbers and timestamps are newer (RFC 6191; Linux, `tcp_twsk_unique` and `inet_csk_bind_conflict`). The source
-//! address stays what the routing table says.
+//! its search among ports in TIME_WAIT takes long, ports are chosen here in turn: a socket bound to a port with
+//! SO_REUSEADDR may take over the TIME_WAIT of an earlier such socket, for its sequence numbers and timestamps are newer
+//! (RFC 6191; Linux, `tcp_twsk_unique` and `inet_csk_bind_conflict`). The source address stays the routing table's.
+//!
+//! Others need ports too: Linux's connect passes over every port that somebody bound, and `bind` to port 0 takes from the
+//! half of the range that connect leaves for last. So only ports of connect's half are chosen, as few as will do, and
+//! spread thinly, lest the balancer under test has to search for its own.
 
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,6 +20,12 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Ports tried for one connection before the thread turns to something else.
 const TRIES_MAX: usize = 128;
+
+/// Ports in turn for each connection at a time: those of open connections are passed over.
+const PORTS_PER_LANE: usize = 4;
+
+/// Ports in turn at least: at 25,000 connections a second each then rests some 40 ms.
+const PORTS_MIN: usize = 512;
 
 /// The range when `/proc` doesn't tell: ip(7), `ip_local_port_range`.
 const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
@@ -37,22 +47,35 @@ pub(super) struct Ports {
     choice: Choice,
     ports: Vec<u16>,
     next: usize,
+    /// Distance in `ports` from one choice to the next.
+    stride: usize,
 }
 
 impl Ports {
-    /// For thread `index` of `threads`.
-    pub(super) fn new(target: SocketAddr, index: usize, threads: usize) -> Self {
+    /// For thread `index` of `threads`, which has up to `lanes` connections at a time.
+    pub(super) fn new(target: SocketAddr, (index, threads): (usize, usize), lanes: usize) -> Self {
         let (first, last) = fs::read_to_string(RANGE_FILE)
             .ok()
             .and_then(|text| parse_range(&text))
             .unwrap_or(DEFAULT_RANGE);
+        let connects_half = (first..=last).step_by(2);
+        let mut ports: Vec<u16> = connects_half.skip(index).step_by(threads.max(1)).collect();
+        let wanted = lanes.saturating_mul(PORTS_PER_LANE).max(PORTS_MIN);
+        let stride = ports.len().checked_div(wanted).unwrap_or_default().max(1);
+        // A whole number of strides, so that each round meets the same ports.
+        ports.truncate(
+            ports
+                .len()
+                .saturating_sub(ports.len().checked_rem(stride).unwrap_or_default()),
+        );
         Self {
             target,
             choice: Choice::Kernel {
                 left: KERNEL_CHOICES,
             },
-            ports: (first..=last).skip(index).step_by(threads.max(1)).collect(),
+            ports,
             next: 0,
+            stride,
         }
     }
 
@@ -88,6 +111,8 @@ impl Ports {
             }
             socket = self.socket()?;
         }
+        // TIME_WAIT can't be taken over here (no timestamps, say): then all ports, each once a minute.
+        self.stride = 1;
         Ok(None)
     }
 
@@ -101,7 +126,7 @@ impl Ports {
 
     fn next_address(&mut self) -> Option<SocketAddr> {
         let port = *self.ports.get(self.next.checked_rem(self.ports.len())?)?;
-        self.next = self.next.wrapping_add(1);
+        self.next = self.next.wrapping_add(self.stride);
         Some(match self.target {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, port).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, port).into(),
@@ -148,9 +173,9 @@ mod tests {
     #[test]
     fn threads_share_the_range_without_overlap() {
         let target = ([127, 0, 0, 1], 9).into();
-        let (first, second) = (Ports::new(target, 0, 2), Ports::new(target, 1, 2));
+        let (first, second) = (Ports::new(target, (0, 2), 1), Ports::new(target, (1, 2), 1));
         assert!(first.ports.iter().all(|port| !second.ports.contains(port)));
-        assert!(first.ports.len().abs_diff(second.ports.len()) <= 1);
+        assert!(first.ports.len().abs_diff(second.ports.len()) <= first.stride);
     }
 
     #[test]
@@ -158,10 +183,11 @@ mod tests {
         use std::io::Read;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
-        let mut ports = Ports::new(target, 0, 1);
+        let mut ports = Ports::new(target, (0, 1), 1);
         ports.choice = Choice::Ours;
         ports.ports.truncate(1);
         ports.ports[0] = free_port();
+        ports.stride = 1;
         for round in 0..5 {
             let ours = ports
                 .connect()

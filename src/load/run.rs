@@ -39,7 +39,7 @@ pub fn run(options: &LoadOptions, stop: &StopHandle) -> Result<LoadReport, LoadE
     let mut started = 0_usize;
     for (index, share) in shares(options, threads).into_iter().enumerate() {
         let (options, shared, sender) = (options.clone(), Arc::clone(&shared), sender.clone());
-        let ports = Ports::new(options.target, index, threads);
+        let ports = Ports::new(options.target, (index, threads), share.lanes);
         let poll = Poll::new().map_err(LoadError::Thread)?;
         stop.add(Waker::new(poll.registry(), WAKE).map_err(LoadError::Thread)?);
         thread::Builder::new()
