@@ -83,14 +83,9 @@ impl Acceptor {
         let mut first = Some(Poller::open()?);
         let thread = std::thread::Builder::new().name("acceptor".into()).spawn(move || {
             supervise("acceptor", &self.counters, || {
-                let turn = first
-                    .take()
-                    .map_or_else(Poller::open, Ok)
-                    .and_then(|poller| Loop::new(&self, poller));
-                match turn {
-                    Ok(mut turn) => turn.run(&stopped),
-                    Err(error) => log::error!("the acceptor can't start again: {error}"),
-                }
+                let poller = first.take().map_or_else(Poller::open, Ok)?;
+                Loop::new(&self, poller)?.run(&stopped);
+                io::Result::Ok(())
             });
         })?;
         Ok(AcceptorHandle { stop, sleep, thread })

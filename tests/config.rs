@@ -8,33 +8,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use lb::config::{
-    self, AccessLog, Backend, Balance, Check, Config, Health, Log, Problems, Runtime, Service,
-};
+use lb::config::{self, AccessLog, Backend, Balance, Check, Config, Health, Log, Problems, Runtime, Service};
 
 mod hostile;
 
 /// Every file of `tests/configs/{folder}`, sorted.
 fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/configs")
-        .join(folder);
-    let entries =
-        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs").join(folder);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("entry").path()).collect();
-    files.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "toml")
-    });
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     files
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name()
-        .expect("name")
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().expect("name").to_string_lossy().into_owned()
 }
 
 fn expected(text: &str) -> Vec<String> {
@@ -53,11 +42,7 @@ fn parse_file(path: &Path) -> (String, Result<Config, Problems>) {
 /// The real program.
 fn lb(arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lb"));
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .expect("lb starts")
+    command.args(arguments).current_dir(folder).output().expect("lb starts")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -67,24 +52,14 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn every_bad_file_brings_exactly_the_messages_it_tells() {
     let files = files("bad");
-    assert!(
-        files.len() >= 40,
-        "only {} files in configs/bad",
-        files.len()
-    );
+    assert!(files.len() >= 40, "only {} files in configs/bad", files.len());
     let mut wrong = String::new();
     for path in files {
         let (text, config) = parse_file(&path);
-        let found = config
-            .err()
-            .map(|problems| problems.to_string())
-            .unwrap_or_default();
+        let found = config.err().map(|problems| problems.to_string()).unwrap_or_default();
         let wanted = expected(&text).join("\n");
         if found != wanted || wanted.is_empty() {
-            wrong += &format!(
-                "--- {}, wanted:\n{wanted}\n--- found:\n{found}\n",
-                name_of(&path)
-            );
+            wrong += &format!("--- {}, wanted:\n{wanted}\n--- found:\n{found}\n", name_of(&path));
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -94,9 +69,7 @@ fn every_bad_file_brings_exactly_the_messages_it_tells() {
 fn messages_are_lower_case_lines() {
     for path in files("bad") {
         for line in expected(&fs::read_to_string(&path).expect("a readable file")) {
-            let said = line
-                .rsplit_once("]: ")
-                .map_or(line.as_str(), |(_, said)| said);
+            let said = line.rsplit_once("]: ").map_or(line.as_str(), |(_, said)| said);
             assert!(!said.starts_with(char::is_uppercase), "{line}");
             assert!(!line.ends_with('.'), "{line}");
         }
@@ -106,11 +79,7 @@ fn messages_are_lower_case_lines() {
 #[test]
 fn every_good_file_is_accepted() {
     let files = files("good");
-    assert!(
-        files.len() >= 4,
-        "only {} files in configs/good",
-        files.len()
-    );
+    assert!(files.len() >= 4, "only {} files in configs/good", files.len());
     for path in files {
         let (_, config) = parse_file(&path);
         assert!(config.is_ok(), "{}", config.expect_err("checked"));
@@ -143,11 +112,7 @@ fn the_file_of_the_repository_holds_the_documented_defaults() {
     assert_eq!(service.health.interval, Duration::from_secs(2));
     assert_eq!(service.health.timeout, Duration::from_secs(1));
     assert_eq!(
-        (
-            service.health.rise,
-            service.health.fall,
-            service.health.port
-        ),
+        (service.health.rise, service.health.fall, service.health.port),
         (2, 3, None)
     );
     let backends: Vec<String> = service
@@ -160,8 +125,7 @@ fn the_file_of_the_repository_holds_the_documented_defaults() {
             )
         })
         .collect();
-    let wanted =
-        [9001, 9002, 9003].map(|port| format!("server-{port} 127.0.0.1:{port} 1 None false"));
+    let wanted = [9001, 9002, 9003].map(|port| format!("server-{port} 127.0.0.1:{port} 1 None false"));
     assert_eq!(backends, wanted);
 }
 
@@ -173,21 +137,17 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
     // These have no default, or belong to another kind of check.
     let without = ["port", "path", "expect_status", "send", "expect"];
     let mut uncommented = 0;
-    let lines = written.lines().map(|line| {
-        match line
-            .strip_prefix("# ")
-            .map(|key| (key, key.split_once(" =")))
-        {
+    let lines = written.lines().map(
+        |line| match line.strip_prefix("# ").map(|key| (key, key.split_once(" ="))) {
             Some((key, Some((name, _)))) if !name.contains(' ') && !without.contains(&name) => {
                 uncommented += 1;
                 key
             }
             _ => line,
-        }
-    });
+        },
+    );
     let explicit = lines.collect::<Vec<_>>().join("\n");
-    let explicit =
-        config::parse("explicit", &explicit).unwrap_or_else(|problems| panic!("{problems}"));
+    let explicit = config::parse("explicit", &explicit).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(explicit, config::load(&path).expect("a good file"));
     assert_eq!(uncommented, 20);
 }
@@ -283,8 +243,7 @@ fn each_service_has_its_own_check() {
 fn two_files_that_mean_the_same_are_equal_and_others_are_not() {
     let plain = "[[service]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\n[[service.backend]]\nname = \"b\"\naddress = \"127.0.0.1:1\"\n";
     let inline = "service = [{ listen = [\"127.0.0.1:0\"], name = 'a', backend = [{ name = \"b\", address = \"127.0.0.1:1\", weight = 0x1 }] }]";
-    let parse =
-        |text: &str| config::parse("f", text).unwrap_or_else(|problems| panic!("{problems}"));
+    let parse = |text: &str| config::parse("f", text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(parse(plain), parse(inline));
     assert_ne!(parse(plain), parse(&plain.replace(":1\"", ":2\"")));
 }
@@ -293,25 +252,15 @@ fn two_files_that_mean_the_same_are_equal_and_others_are_not() {
 fn check_prints_ok_and_counts_on_standard_output() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = lb(&["check"], root);
-    assert_eq!(
-        text(&output.stdout),
-        "lb.toml: ok (1 service, 3 backends)\n"
-    );
-    assert_eq!(
-        (text(&output.stderr).as_str(), output.status.code()),
-        ("", Some(0))
-    );
+    assert_eq!(text(&output.stdout), "lb.toml: ok (1 service, 3 backends)\n");
+    assert_eq!((text(&output.stderr).as_str(), output.status.code()), ("", Some(0)));
 }
 
 #[test]
 fn check_prints_every_problem_on_standard_error_and_exits_1() {
     for path in files("bad").iter().step_by(7) {
-        let wanted =
-            expected(&fs::read_to_string(path).expect("a readable file")).join("\n") + "\n";
-        let output = lb(
-            &["check", "--config", &name_of(path)],
-            path.parent().expect("folder"),
-        );
+        let wanted = expected(&fs::read_to_string(path).expect("a readable file")).join("\n") + "\n";
+        let output = lb(&["check", "--config", &name_of(path)], path.parent().expect("folder"));
         assert_eq!(text(&output.stderr), wanted);
         assert_eq!(
             (text(&output.stdout).as_str(), output.status.code()),
@@ -326,8 +275,7 @@ fn check_prints_every_problem_on_standard_error_and_exits_1() {
 fn run_refuses_a_bad_file_with_the_same_messages() {
     let folder = tempfile::tempdir().expect("folder");
     fs::write(folder.path().join("lb.toml"), "x = 1\n").expect("written");
-    let [run, none, check] =
-        [&["run"][..], &[], &["check"]].map(|arguments| lb(arguments, folder.path()));
+    let [run, none, check] = [&["run"][..], &[], &["check"]].map(|arguments| lb(arguments, folder.path()));
     assert_eq!(text(&run.stderr), text(&check.stderr));
     assert_eq!(text(&none.stderr), text(&check.stderr));
     assert_eq!((run.status.code(), none.status.code()), (Some(1), Some(1)));

@@ -20,19 +20,12 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("balance", &["types", "observe", "pool"]),
     ("health", &["types", "observe", "pool", "sys"]),
     ("session", &["types", "observe"]),
-    (
-        "worker",
-        &["types", "sys", "observe", "pool", "balance", "session"],
-    ),
-    (
-        "acceptor",
-        &["types", "sys", "observe", "pool", "balance", "session"],
-    ),
+    ("worker", &["types", "sys", "observe", "pool", "balance", "session"]),
+    ("acceptor", &["types", "sys", "observe", "pool", "balance", "session"]),
     (
         "control",
         &[
-            "types", "sys", "config", "observe", "pool", "balance", "health", "session", "worker",
-            "acceptor",
+            "types", "sys", "config", "observe", "pool", "balance", "health", "session", "worker", "acceptor",
         ],
     ),
     ("cli", &["types", "config", "observe", "control"]),
@@ -41,11 +34,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 ];
 
 /// Of `health`, only these touch a socket or a clock; the rest is pure.
-const PROBERS: [&str; 3] = [
-    "src/health/probe.rs",
-    "src/health/prober.rs",
-    "src/health/probe/",
-];
+const PROBERS: [&str; 3] = ["src/health/probe.rs", "src/health/prober.rs", "src/health/probe/"];
 
 /// The only file that may say `unsafe`.
 const UNSAFE: &str = "src/sys/outq.rs";
@@ -71,22 +60,14 @@ const BANS: [(&str, &str, &str); 6] = [
         "sleep",
         "await an event: a channel, a timer of the loop, a readiness line",
     ),
-    (
-        "src/session/",
-        "Instant::now",
-        "time is an argument, read once a wake",
-    ),
+    ("src/session/", "Instant::now", "time is an argument, read once a wake"),
     ("src/balance/", "Instant::now", "a policy is pure"),
     (
         "src/health/",
         "Instant::now",
         "rise and fall are pure; only the probe reads the clock",
     ),
-    (
-        "src/config/",
-        "Instant::now",
-        "a configuration is the same at any time",
-    ),
+    ("src/config/", "Instant::now", "a configuration is the same at any time"),
 ];
 
 /// What of a file breaks the table of rooms.
@@ -112,25 +93,22 @@ fn broken_layers(source: &Source) -> Vec<String> {
         })
         .collect();
     if room == "health" && !is_prober(path) {
-        let sys = imports(source)
-            .into_iter()
-            .filter(|(_, name)| name == "sys");
-        broken.extend(sys.map(|(line, _)| {
-            format!("{path}:{line}: only the probe of `health` may import `sys`")
-        }));
+        let sys = imports(source).into_iter().filter(|(_, name)| name == "sys");
+        broken.extend(sys.map(|(line, _)| format!("{path}:{line}: only the probe of `health` may import `sys`")));
     }
     // Out of the room by the back stairs: `super` of a room's top, `super::super` of a file within.
-    let is_top = path.matches('/').count() == 1
-        || (path.matches('/').count() == 2 && path.ends_with("/mod.rs"));
+    let is_top = path.matches('/').count() == 1 || (path.matches('/').count() == 2 && path.ends_with("/mod.rs"));
     let stairs = if is_top { "super::" } else { "super::super::" };
     let climbs = source
         .shipped()
         .match_indices(stairs)
         .map(|(at, _)| line_of(source.shipped(), at));
     let depth = path.matches('/').count();
-    broken.extend(climbs.filter(|_| depth <= 2).map(|line| {
-        format!("{path}:{line}: another room is named by `crate::`, not by `{stairs}`")
-    }));
+    broken.extend(
+        climbs
+            .filter(|_| depth <= 2)
+            .map(|line| format!("{path}:{line}: another room is named by `crate::`, not by `{stairs}`")),
+    );
     broken
 }
 
@@ -139,9 +117,7 @@ fn is_prober(path: &str) -> bool {
 }
 
 fn broken_size(source: &Source) -> Option<String> {
-    let (_, most) = LINES_MAX
-        .iter()
-        .find(|(start, _)| source.path.starts_with(start))?;
+    let (_, most) = LINES_MAX.iter().find(|(start, _)| source.path.starts_with(start))?;
     let lines = source.text.lines().count();
     (lines > *most).then(|| {
         format!(
@@ -153,11 +129,7 @@ fn broken_size(source: &Source) -> Option<String> {
 
 fn broken_header(source: &Source) -> Option<String> {
     // The room of a folder, a file of a room, a program, a module of tests: each says first what it is.
-    let length = source
-        .text
-        .lines()
-        .take_while(|line| line.starts_with("//!"))
-        .count();
+    let length = source.text.lines().take_while(|line| line.starts_with("//!")).count();
     let path = &source.path;
     match length {
         0 => Some(format!(
@@ -200,13 +172,7 @@ fn ring(graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     fn walk(graph: &BTreeMap<String, BTreeSet<String>>, room: &str, way: &mut Vec<String>) -> bool {
         let seen = way.iter().any(|before| before == room);
         way.push(room.to_owned());
-        if seen
-            || graph
-                .get(room)
-                .into_iter()
-                .flatten()
-                .any(|next| walk(graph, next, way))
-        {
+        if seen || graph.get(room).into_iter().flatten().any(|next| walk(graph, next, way)) {
             return true;
         }
         way.pop();

@@ -72,12 +72,7 @@ pub fn check(path: &Path) -> ExitCode {
     match config::load(path) {
         Err(problems) => report(&problems),
         Ok(config) => {
-            let said = writeln!(
-                io::stdout().lock(),
-                "{}: ok ({})",
-                path.display(),
-                summary(&config)
-            );
+            let said = writeln!(io::stdout().lock(), "{}: ok ({})", path.display(), summary(&config));
             // Nobody saw the "ok", for instance on a full disk: then it must not count as one.
             if said.is_ok() {
                 ExitCode::SUCCESS
@@ -118,8 +113,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     fn typed(arguments: &[&str]) -> Result<(Command, PathBuf), ErrorKind> {
-        let cli =
-            Cli::try_parse_from([&["lb"], arguments].concat()).map_err(|error| error.kind())?;
+        let cli = Cli::try_parse_from([&["lb"], arguments].concat()).map_err(|error| error.kind())?;
         Ok((cli.command(), cli.config))
     }
 
@@ -155,10 +149,7 @@ mod tests {
     #[test]
     fn every_subcommand_has_an_example() {
         for subcommand in <Cli as CommandFactory>::command().get_subcommands() {
-            let help = subcommand
-                .get_after_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let help = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(
                 help.contains(&format!("lb {}", subcommand.get_name())),
                 "{}",

@@ -7,9 +7,7 @@ use super::problems::{Findings, quoted};
 use super::reader::{Integers, Table};
 use super::scalars;
 use super::values::{Check, Health};
-use super::{
-    CHECKS_IN_A_ROW_MAX, EXPECT_BYTES_MAX, HEALTH_INTERVAL, HEALTH_TIMEOUT, HTTP_PATH_BYTES_MAX,
-};
+use super::{CHECKS_IN_A_ROW_MAX, EXPECT_BYTES_MAX, HEALTH_INTERVAL, HEALTH_TIMEOUT, HTTP_PATH_BYTES_MAX};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -128,14 +126,9 @@ fn http(table: &Table, findings: &mut Findings) -> Option<Check> {
 }
 
 fn expect(table: &Table, findings: &mut Findings) -> Option<Check> {
-    let wanted =
-        format!("a string of 1 to {EXPECT_BYTES_MAX} bytes, the start of a healthy answer");
+    let wanted = format!("a string of 1 to {EXPECT_BYTES_MAX} bytes, the start of a healthy answer");
     let Some(field) = table.get("expect") else {
-        table.missing(
-            "expect",
-            &format!("{wanted}, because kind = \"expect\""),
-            findings,
-        );
+        table.missing("expect", &format!("{wanted}, because kind = \"expect\""), findings);
         return None;
     };
     let expect = field.string(&wanted, findings)?;

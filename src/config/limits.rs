@@ -37,14 +37,10 @@ pub const HTTP_PATH_BYTES_MAX: usize = 2048;
 /// An operator who waits longer than a day for the last session wants no restart at all; 0 = don't wait.
 pub const DRAIN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
 /// Linux itself gives up a connect after about 130 s.
-pub const CONNECT_TIMEOUT: RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_mins(10);
+pub const CONNECT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
 /// The longest: a connection of a pool that rests over a holiday.
-pub const IDLE_TIMEOUT: RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_hours(168);
+pub const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(168);
 /// Below 10 ms the checks are the load.
-pub const HEALTH_INTERVAL: RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_hours(1);
+pub const HEALTH_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
 /// A probe's whole time.
-pub const HEALTH_TIMEOUT: RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_mins(10);
+pub const HEALTH_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);

@@ -31,9 +31,7 @@ pub(super) fn too_large() -> String {
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells "too large" from "just fits".
-    let most = u64::try_from(FILE_BYTES_MAX)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -41,7 +39,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 fn cannot_read(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file; write one, or name another with --config FILE".to_owned(),
-        io::ErrorKind::PermissionDenied => "may not be read by this user; change its permissions (chmod, chown) or run lb as another user".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "may not be read by this user; change its permissions (chmod, chown) or run lb as another user".to_owned()
+        }
         io::ErrorKind::IsADirectory => "is a directory, wanted a file; name one with --config FILE".to_owned(),
         _ => format!("can't be read: {error}; name another with --config FILE"),
     }

@@ -35,8 +35,7 @@ pub fn parse(file_name: &str, text: &str) -> Result<Config, Problems> {
         return Err(Problems::of_file(file_name, &load::too_large()));
     }
     let mut findings = Findings::new(text);
-    let config =
-        syntax::read(text, &mut findings).map(|root| sections::config(&root, &mut findings));
+    let config = syntax::read(text, &mut findings).map(|root| sections::config(&root, &mut findings));
     findings.drop_echoes();
     match config {
         Some(config) if findings.is_empty() => Ok(config),

@@ -149,11 +149,7 @@ impl<'t> Tracer<'t> {
     fn finish(&mut self) {
         match std::mem::replace(&mut self.state, State::Elsewhere) {
             State::Elsewhere => {}
-            State::Header {
-                at,
-                is_array,
-                parts,
-            } => {
+            State::Header { at, is_array, parts } => {
                 self.section = self.numbered(&parts, is_array);
                 self.entries.push(Entry {
                     at,
@@ -162,9 +158,7 @@ impl<'t> Tracer<'t> {
                 });
             }
             State::Key { at, parts } => {
-                let path = parts
-                    .iter()
-                    .fold(self.section.clone(), |path, part| join(&path, part));
+                let path = parts.iter().fold(self.section.clone(), |path, part| join(&path, part));
                 self.entries.push(Entry {
                     at,
                     path,
@@ -177,20 +171,17 @@ impl<'t> Tracer<'t> {
     /// The path of a header, where each `[[…]]` of its parts is the last one so far.
     fn numbered(&mut self, parts: &[String], is_array: bool) -> String {
         let last = parts.len().saturating_sub(1);
-        parts
-            .iter()
-            .enumerate()
-            .fold(String::new(), |path, (index, part)| {
-                let path = join(&path, part);
-                if is_array && index == last {
-                    let count = self.arrays.entry(path.clone()).or_default();
-                    *count = count.saturating_add(1);
-                }
-                match self.arrays.get(&path) {
-                    Some(count) => format!("{path}[{}]", count.saturating_sub(1)),
-                    None => path,
-                }
-            })
+        parts.iter().enumerate().fold(String::new(), |path, (index, part)| {
+            let path = join(&path, part);
+            if is_array && index == last {
+                let count = self.arrays.entry(path.clone()).or_default();
+                *count = count.saturating_add(1);
+            }
+            match self.arrays.get(&path) {
+                Some(count) => format!("{path}[{}]", count.saturating_sub(1)),
+                None => path,
+            }
+        })
     }
 }
 
@@ -263,13 +254,9 @@ impl EventReceiver for Tracer<'_> {
         }
         let raw = self.text.get(span.start()..span.end()).unwrap_or_default();
         // A key that ends in ":" is a slip; its own error says so.
-        let part = raw
-            .trim_matches(['"', '\''])
-            .trim_end_matches(':')
-            .to_owned();
+        let part = raw.trim_matches(['"', '\'']).trim_end_matches(':').to_owned();
         match &mut self.state {
-            State::Header { parts, .. } | State::Key { parts, .. }
-                if parts.len() > KEY_PARTS_MAX => {}
+            State::Header { parts, .. } | State::Key { parts, .. } if parts.len() > KEY_PARTS_MAX => {}
             State::Header { parts, .. } | State::Key { parts, .. } => parts.push(part),
             State::Elsewhere if self.depth == 0 => {
                 self.state = State::Key {
@@ -284,8 +271,7 @@ impl EventReceiver for Tracer<'_> {
     fn key_sep(&mut self, span: Span, _: &mut dyn ErrorSink) {
         self.parts = self.parts.saturating_add(1);
         if self.parts > KEY_PARTS_MAX {
-            self.too_deep
-                .get_or_insert((span.start(), "parts of one key"));
+            self.too_deep.get_or_insert((span.start(), "parts of one key"));
         }
     }
 

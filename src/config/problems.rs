@@ -89,11 +89,7 @@ impl fmt::Display for Problems {
             write!(f, " {}", problem.text)?;
         }
         if self.omitted > 0 {
-            write!(
-                f,
-                "\n{}: and {} more problems",
-                self.file_name, self.omitted
-            )?;
+            write!(f, "\n{}: and {} more problems", self.file_name, self.omitted)?;
         }
         Ok(())
     }
@@ -155,12 +151,7 @@ impl<'t> Findings<'t> {
 
     /// Adds that something isn't in the table whose header stands at `at`.
     pub(super) fn add_missing(&mut self, at: usize, path: impl Into<String>, wanted: &str) {
-        self.push(
-            at,
-            Kind::Missing,
-            path.into(),
-            format!("missing, wanted {wanted}"),
-        );
+        self.push(at, Kind::Missing, path.into(), format!("missing, wanted {wanted}"));
     }
 
     pub(super) fn push(&mut self, at: usize, kind: Kind, path: String, text: String) {
@@ -183,9 +174,7 @@ impl<'t> Findings<'t> {
 
     /// Whether the text goes on like this at a byte.
     pub(super) fn stands_at(&self, at: usize, start: &str) -> bool {
-        self.text
-            .get(at..)
-            .is_some_and(|rest| rest.starts_with(start))
+        self.text.get(at..).is_some_and(|rest| rest.starts_with(start))
     }
 
     /// The line of a byte, from 1.
@@ -220,16 +209,14 @@ impl<'t> Findings<'t> {
             Kind::Structure | Kind::Value => true,
             Kind::Missing => broken.is_none(),
             Kind::Meaning => {
-                broken.is_none_or(|broken| finding.at < broken)
-                    && lines.get(self.line(finding.at)) != Some(&true)
+                broken.is_none_or(|broken| finding.at < broken) && lines.get(self.line(finding.at)) != Some(&true)
             }
         });
         self.list = list;
     }
 
     pub(super) fn into_problems(mut self, file_name: &str) -> Problems {
-        self.list
-            .sort_by(|a, b| (a.at, &a.path).cmp(&(b.at, &b.path)));
+        self.list.sort_by(|a, b| (a.at, &a.path).cmp(&(b.at, &b.path)));
         let omitted = self
             .list
             .len()
@@ -285,11 +272,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 fn shortened<I: Iterator<Item = char>>(text: &str, escape: impl FnMut(char) -> I) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_CHARACTERS_MAX)
-        .flat_map(escape)
-        .collect();
+    let mut shown: String = text.chars().take(SHOWN_CHARACTERS_MAX).flat_map(escape).collect();
     if text.chars().nth(SHOWN_CHARACTERS_MAX).is_some() {
         shown.push_str("...");
     }

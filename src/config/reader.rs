@@ -48,14 +48,9 @@ impl<'d, 't> Table<'d, 't> {
     ) -> Self {
         for (key, _) in entries {
             let name: &str = key.get_ref();
-            let is_known =
-                shape.keys.contains(&name) || shape.tables.iter().any(|(table, _)| *table == name);
+            let is_known = shape.keys.contains(&name) || shape.tables.iter().any(|(table, _)| *table == name);
             if !is_known {
-                findings.add(
-                    key.span().start,
-                    join(&path, name),
-                    unknown_key(name, shape),
-                );
+                findings.add(key.span().start, join(&path, name), unknown_key(name, shape));
             }
         }
         Self {
@@ -92,13 +87,7 @@ impl<'d, 't> Table<'d, 't> {
         findings.add_missing(self.at, join(&self.path, key), wanted);
     }
 
-    pub(super) fn integer(
-        &self,
-        key: &str,
-        allowed: &Integers,
-        default: u32,
-        findings: &mut Findings,
-    ) -> u32 {
+    pub(super) fn integer(&self, key: &str, allowed: &Integers, default: u32, findings: &mut Findings) -> u32 {
         self.get(key)
             .and_then(|field| field.integer(allowed, findings))
             .unwrap_or(default)
@@ -180,11 +169,7 @@ impl<'d, 't> Field<'d, 't> {
         let text = self.as_str();
         if text.is_none() {
             let is_plural = matches!(self.value, DeValue::Array(_) | DeValue::Table(_));
-            self.refuse_type(
-                wanted,
-                if is_plural { "" } else { "put it in quotes" },
-                findings,
-            );
+            self.refuse_type(wanted, if is_plural { "" } else { "put it in quotes" }, findings);
         }
         text
     }
@@ -214,17 +199,11 @@ impl<'d, 't> Field<'d, 't> {
                 format!(" ({})", allowed.zero)
             };
             let wanted = format!("an integer from {least}{zero} to {most}");
-            let is_quoted = self
-                .as_str()
-                .is_some_and(|text| text.parse::<u32>().is_ok());
+            let is_quoted = self.as_str().is_some_and(|text| text.parse::<u32>().is_ok());
             if self.value.is_integer() {
                 self.refuse(&wanted, "", findings);
             } else {
-                self.refuse_type(
-                    &wanted,
-                    if is_quoted { "remove the quotes" } else { "" },
-                    findings,
-                );
+                self.refuse_type(&wanted, if is_quoted { "remove the quotes" } else { "" }, findings);
             }
         }
         number
@@ -261,17 +240,9 @@ impl<'d, 't> Field<'d, 't> {
     }
 
     /// The tables of `[[section]]`, each with its place and path.
-    pub(super) fn sections(
-        &self,
-        header: &str,
-        findings: &mut Findings,
-    ) -> Vec<(Self, &'d DeTable<'t>)> {
+    pub(super) fn sections(&self, header: &str, findings: &mut Findings) -> Vec<(Self, &'d DeTable<'t>)> {
         let DeValue::Array(values) = self.value else {
-            findings.add(
-                self.at,
-                self.path.clone(),
-                self.not_sections(header, findings),
-            );
+            findings.add(self.at, self.path.clone(), self.not_sections(header, findings));
             return Vec::new();
         };
         let mut tables = Vec::new();
@@ -301,26 +272,20 @@ impl<'d, 't> Field<'d, 't> {
     }
 
     pub(super) fn is_empty_array(&self) -> bool {
-        self.value
-            .as_array()
-            .is_some_and(|values| values.is_empty())
+        self.value.as_array().is_some_and(|values| values.is_empty())
     }
 
     fn is_tables(&self) -> bool {
-        self.value.as_array().is_some_and(|values| {
-            !values.is_empty() && values.iter().all(|value| value.get_ref().is_table())
-        })
+        self.value
+            .as_array()
+            .is_some_and(|values| !values.is_empty() && values.iter().all(|value| value.get_ref().is_table()))
     }
 }
 
 fn unknown_key(name: &str, shape: &Shape) -> String {
     let tables = shape.tables.iter().map(|(table, _)| *table);
     let here: Vec<&str> = shape.keys.iter().copied().chain(tables).collect();
-    let kind = if shape.keys.is_empty() {
-        "section"
-    } else {
-        "key"
-    };
+    let kind = if shape.keys.is_empty() { "section" } else { "key" };
     for other in shapes::ALL {
         if other.keys.contains(&name) {
             return format!("unknown key here; it belongs in {}", other.header);
@@ -353,11 +318,7 @@ pub(super) fn nearest<'w>(typed: &str, words: &[&'w str]) -> Option<&'w str> {
         .collect::<String>()
         .to_lowercase()
         .replace(['-', ' '], "_");
-    let slips = if typed.chars().count() < LONG {
-        1
-    } else {
-        SLIPS_LONG
-    };
+    let slips = if typed.chars().count() < LONG { 1 } else { SLIPS_LONG };
     let (distance, near) = words
         .iter()
         .map(|word| (strsim::damerau_levenshtein(&typed, word), *word))
@@ -366,8 +327,7 @@ pub(super) fn nearest<'w>(typed: &str, words: &[&'w str]) -> Option<&'w str> {
         return Some(near);
     }
     let mut holding = words.iter().filter(|word| {
-        typed.len() >= PART
-            && (word.contains(&typed) || (word.len() >= PART && typed.contains(**word)))
+        typed.len() >= PART && (word.contains(&typed) || (word.len() >= PART && typed.contains(**word)))
     });
     // Two words that hold it: no guess.
     holding.next().copied().filter(|_| holding.next().is_none())

@@ -55,13 +55,9 @@ pub(super) fn duration_or_off(
     let fallback = humantime::parse_duration(default).ok();
     match table.get(key) {
         Some(field) if field.as_str() == Some("off") => None,
-        Some(field) => field_duration(
-            &field,
-            range,
-            &format!(", like \"{default}\", or \"off\""),
-            findings,
-        )
-        .or(fallback),
+        Some(field) => {
+            field_duration(&field, range, &format!(", like \"{default}\", or \"off\""), findings).or(fallback)
+        }
         None => fallback,
     }
 }
@@ -86,15 +82,11 @@ fn field_duration(
         return None;
     };
     // humantime takes "0"; here every duration has its unit.
-    let is_bare = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_bare = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let hint = match humantime::parse_duration(text) {
         Ok(value) if range.contains(&value) && !is_bare => return Some(value),
         _ if is_bare => in_seconds(text).unwrap_or_default(),
-        Err(humantime::DurationError::UnknownUnit { .. }) => {
-            "units are ms, s, m, h and d".to_owned()
-        }
+        Err(humantime::DurationError::UnknownUnit { .. }) => "units are ms, s, m, h and d".to_owned(),
         Ok(_) | Err(_) => String::new(),
     };
     field.refuse(&wanted, &hint, findings);
@@ -229,14 +221,9 @@ pub(super) fn word<T: Copy>(
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let wanted = either(&names);
     let text = field.string(&wanted, findings)?;
-    let found = words
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, value)| *value);
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     if found.is_none() {
-        let hint = nearest(text, &names).map_or_else(String::new, |near| {
-            format!("did you mean {}?", quoted(near))
-        });
+        let hint = nearest(text, &names).map_or_else(String::new, |near| format!("did you mean {}?", quoted(near)));
         field.refuse(&wanted, &hint, findings);
     }
     found
@@ -269,18 +256,12 @@ mod tests {
     fn each_kind_of_bad_address_has_its_hint() {
         let hint = |text: &str| not_an_address(text, Use::Backend);
         assert_eq!(hint("10.0.0.1"), "the port is missing: \"10.0.0.1:9001\"?");
-        assert_eq!(
-            hint("9001"),
-            "the IP address is missing: \"127.0.0.1:9001\"?"
-        );
+        assert_eq!(hint("9001"), "the IP address is missing: \"127.0.0.1:9001\"?");
         assert_eq!(hint(":9001"), "the IP address is missing");
         assert_eq!(hint("10.0.0.1:70000"), "a port is a number up to 65535");
         assert_eq!(hint("localhost:9001"), "write \"127.0.0.1:9001\"");
         assert_eq!(hint("db.example:5432"), "host names aren't looked up");
-        assert_eq!(
-            hint("::1:9001"),
-            "an IPv6 address stands in brackets: \"[::1]:9001\"?"
-        );
+        assert_eq!(hint("::1:9001"), "an IPv6 address stands in brackets: \"[::1]:9001\"?");
         assert_eq!(hint("fe80::1"), "the port is missing: \"[fe80::1]:9001\"?");
         assert_eq!(hint("fe80::1:9001x"), "a port is a number up to 65535");
         assert_eq!(hint("1.2.3.400:80"), "the IP address isn't valid");

@@ -16,9 +16,7 @@ use super::scalars::{self, Use};
 use super::shapes::{BACKEND, FILE, HEALTH, LOG, RUNTIME, SERVICE};
 use super::values::{AccessLog, Backend, Balance, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
-use super::{
-    CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX,
-};
+use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -34,20 +32,12 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
     let tables = match root.get("service") {
         Some(field) => field.sections(SERVICE.header, findings),
         None => {
-            root.missing(
-                "service",
-                &format!("at least one {} section", SERVICE.header),
-                findings,
-            );
+            root.missing("service", &format!("at least one {} section", SERVICE.header), findings);
             Vec::new()
         }
     };
     if let Some(field) = root.get("service").filter(Field::is_empty_array) {
-        field.refuse(
-            &format!("at least one {} section", SERVICE.header),
-            "",
-            findings,
-        );
+        field.refuse(&format!("at least one {} section", SERVICE.header), "", findings);
     }
     let mut services = Vec::new();
     for (field, entries) in tables {
@@ -56,11 +46,7 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
         services.extend(service(&table, &mut whole, findings));
     }
     whole.find_loops(findings);
-    Config {
-        runtime,
-        log,
-        services,
-    }
+    Config { runtime, log, services }
 }
 
 fn runtime(table: &Table, findings: &mut Findings) -> Runtime {
@@ -85,8 +71,7 @@ fn log(table: &Table, findings: &mut Findings) -> Log {
         ("debug", LevelFilter::Debug),
         ("trace", LevelFilter::Trace),
     ];
-    let level = scalars::word(table, "level", &levels, LevelFilter::Info, findings)
-        .unwrap_or(LevelFilter::Info);
+    let level = scalars::word(table, "level", &levels, LevelFilter::Info, findings).unwrap_or(LevelFilter::Info);
     let access = table
         .get("access")
         .and_then(|field| access_log(&field, findings))
@@ -111,11 +96,7 @@ fn access_log(field: &Field, findings: &mut Findings) -> Option<AccessLog> {
             None
         }
         _ if NO_FILES.contains(&text.to_ascii_lowercase().as_str()) => {
-            field.refuse(
-                WANTED,
-                &format!("for a file of that name write \"./{text}\""),
-                findings,
-            );
+            field.refuse(WANTED, &format!("for a file of that name write \"./{text}\""), findings);
             None
         }
         _ => Some(AccessLog::File(PathBuf::from(text))),
@@ -138,14 +119,11 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         zero: "none",
     };
     let connections_max = connections_max(table, findings);
-    let connect_timeout =
-        scalars::duration(table, "connect_timeout", &CONNECT_TIMEOUT, "2s", findings);
+    let connect_timeout = scalars::duration(table, "connect_timeout", &CONNECT_TIMEOUT, "2s", findings);
     let connect_retries = table.integer("connect_retries", &retries, 2, findings);
-    let hedge_after =
-        scalars::duration_or_off(table, "hedge_after", &CONNECT_TIMEOUT, "200ms", findings);
+    let hedge_after = scalars::duration_or_off(table, "hedge_after", &CONNECT_TIMEOUT, "200ms", findings);
     let idle_timeout = scalars::duration(table, "idle_timeout", &IDLE_TIMEOUT, "5m", findings);
-    let half_close_timeout =
-        scalars::duration(table, "half_close_timeout", &IDLE_TIMEOUT, "30s", findings);
+    let half_close_timeout = scalars::duration(table, "half_close_timeout", &IDLE_TIMEOUT, "30s", findings);
     let health = health::health(&table.section("health", &HEALTH, findings), findings);
     let backends = backends(table, whole, findings);
     Some(Service {
@@ -206,15 +184,11 @@ fn backends(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Ba
     backends
 }
 
-fn backend(
-    table: &Table,
-    name: Option<&str>,
-    whole: &mut Whole,
-    findings: &mut Findings,
-) -> Option<Backend> {
+fn backend(table: &Table, name: Option<&str>, whole: &mut Whole, findings: &mut Findings) -> Option<Backend> {
     let address = match table.get("address") {
-        Some(field) => scalars::address(&field, Use::Backend, findings)
-            .inspect(|address| whole.backend(*address, &field)),
+        Some(field) => {
+            scalars::address(&field, Use::Backend, findings).inspect(|address| whole.backend(*address, &field))
+        }
         None => {
             table.missing("address", Use::Backend.wanted(), findings);
             None

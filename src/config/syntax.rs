@@ -55,10 +55,7 @@ struct Said {
 }
 
 fn is_unclosed_bracket(error: &ParseError) -> bool {
-    matches!(
-        error.description(),
-        "unclosed array" | "unclosed inline table"
-    )
+    matches!(error.description(), "unclosed array" | "unclosed inline table")
 }
 
 fn start_of_bracket(error: &ParseError) -> Option<usize> {
@@ -85,9 +82,7 @@ impl Words<'_> {
                 .filter(|error| !known.contains(&error.span().map(|span| span.start)))
         };
         let omitted = of_tree().count().saturating_sub(PROBLEMS_MAX);
-        let of_tree = of_tree()
-            .take(PROBLEMS_MAX)
-            .map(|error| self.of_tree(error));
+        let of_tree = of_tree().take(PROBLEMS_MAX).map(|error| self.of_tree(error));
         let mut said: Vec<Said> = structure
             .iter()
             .map(|error| self.of_structure(error))
@@ -121,12 +116,8 @@ impl Words<'_> {
             "unclosed table" => "the section header isn't closed, wanted \"]\"".to_owned(),
             "unclosed array table" => "the section header isn't closed, wanted \"]]\"".to_owned(),
             "key with no value" => self.no_value(&span),
-            "missing value" | "missing value for key" => {
-                "found nothing behind the \"=\", wanted a value".to_owned()
-            }
-            "missing comma between array elements" => {
-                "no comma between two values of the array".to_owned()
-            }
+            "missing value" | "missing value for key" => "found nothing behind the \"=\", wanted a value".to_owned(),
+            "missing comma between array elements" => "no comma between two values of the array".to_owned(),
             "unexpected key or value" | "unexpected content" => {
                 format!(
                     "found {} behind a complete line, wanted a new line or \"#\"",
@@ -154,21 +145,16 @@ impl Words<'_> {
                 Kind::Value,
                 "the string isn't closed, wanted a \" at its end".to_owned(),
             ),
-            "invalid literal string" if expected == "`'`" => (
-                Kind::Value,
-                "the string isn't closed, wanted a ' at its end".to_owned(),
-            ),
-            "invalid unquoted key" if self.text.get(span.clone()) == Some(":") => (
-                Kind::Structure,
-                "found \":\" behind a key, wanted \"=\"".to_owned(),
-            ),
-            _ if description.contains("multi-line") => (
-                Kind::Structure,
-                format!("no valid toml: {description}; is it closed?"),
-            ),
-            _ if description.starts_with("cannot extend") => {
-                (Kind::Structure, format!("no valid toml: {description}"))
+            "invalid literal string" if expected == "`'`" => {
+                (Kind::Value, "the string isn't closed, wanted a ' at its end".to_owned())
             }
+            "invalid unquoted key" if self.text.get(span.clone()) == Some(":") => {
+                (Kind::Structure, "found \":\" behind a key, wanted \"=\"".to_owned())
+            }
+            _ if description.contains("multi-line") => {
+                (Kind::Structure, format!("no valid toml: {description}; is it closed?"))
+            }
+            _ if description.starts_with("cannot extend") => (Kind::Structure, format!("no valid toml: {description}")),
             _ => (Kind::Value, self.value(&span, description, expected)),
         };
         Said {
@@ -181,10 +167,7 @@ impl Words<'_> {
     fn no_value(&self, span: &Range<usize>) -> String {
         let before = self.text.get(..span.start).unwrap_or_default();
         let key = before.rsplit('\n').next().unwrap_or_default().trim();
-        format!(
-            "found a key without a value, wanted \"{} = ...\"",
-            shown(key)
-        )
+        format!("found a key without a value, wanted \"{} = ...\"", shown(key))
     }
 
     fn duplicate(&self, span: &Range<usize>) -> String {
@@ -197,10 +180,7 @@ impl Words<'_> {
                     line(first)
                 )
             }
-            (Some((first, false)), _) => format!(
-                "this key is set again; it was first set on line {}",
-                line(first)
-            ),
+            (Some((first, false)), _) => format!("this key is set again; it was first set on line {}", line(first)),
             (None, Some(clash)) => {
                 format!(
                     "this section clashes with line {}, where its name stands for another kind of value",
@@ -209,10 +189,7 @@ impl Words<'_> {
             }
             (None, None) => {
                 let key = self.text.get(span.clone()).unwrap_or_default();
-                format!(
-                    "{} is set twice in one table",
-                    quoted(key.trim_matches(['"', '\'']))
-                )
+                format!("{} is set twice in one table", quoted(key.trim_matches(['"', '\''])))
             }
         }
     }
@@ -220,7 +197,8 @@ impl Words<'_> {
     /// A value that is no TOML: mostly a string without quotes.
     fn value(&self, span: &Range<usize>, description: &str, expected: &str) -> String {
         if description == "missing escaped value" {
-            return "found an unknown escape, wanted \\n, \\t, \\\" or another of toml's; a backslash itself is \\\\".to_owned();
+            return "found an unknown escape, wanted \\n, \\t, \\\" or another of toml's; a backslash itself is \\\\"
+                .to_owned();
         }
         let raw = self.word(span);
         if raw.is_empty() && description == "string values must be quoted" {
@@ -233,12 +211,8 @@ impl Words<'_> {
             return format!("found {raw}, wanted true or false");
         }
         let is_number = raw.starts_with(['+', '-'])
-            || ["0x", "0o", "0b"]
-                .iter()
-                .any(|radix| raw.starts_with(radix))
-            || raw
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b'_');
+            || ["0x", "0o", "0b"].iter().any(|radix| raw.starts_with(radix))
+            || raw.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
         if !raw.is_empty() && !is_number && !raw.contains(['"', '\'']) {
             let found = shown(raw);
             return format!(
@@ -261,15 +235,10 @@ impl Words<'_> {
 
     /// The run of characters around a span that no separator of TOML cuts.
     fn word(&self, span: &Range<usize>) -> &str {
-        let is_edge = |character: char| {
-            character.is_whitespace()
-                || matches!(character, '=' | '[' | ']' | '{' | '}' | ',' | '#')
-        };
+        let is_edge =
+            |character: char| character.is_whitespace() || matches!(character, '=' | '[' | ']' | '{' | '}' | ',' | '#');
         let before = self.text.get(..span.start).unwrap_or_default();
-        let start = before
-            .char_indices()
-            .rev()
-            .find(|(_, character)| is_edge(*character));
+        let start = before.char_indices().rev().find(|(_, character)| is_edge(*character));
         let start = start.map_or(0, |(at, character)| at.saturating_add(character.len_utf8()));
         let behind = self.text.get(start..).unwrap_or_default();
         behind.split(is_edge).next().unwrap_or_default()

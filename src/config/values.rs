@@ -23,10 +23,7 @@ pub struct Config {
 impl Config {
     /// Backends of all services.
     pub fn backends(&self) -> usize {
-        self.services
-            .iter()
-            .map(|service| service.backends.len())
-            .sum()
+        self.services.iter().map(|service| service.backends.len()).sum()
     }
 }
 

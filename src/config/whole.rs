@@ -17,9 +17,7 @@ pub(super) struct Unique<T> {
 
 impl<T> Default for Unique<T> {
     fn default() -> Self {
-        Self {
-            seen: HashMap::new(),
-        }
+        Self { seen: HashMap::new() }
     }
 }
 
@@ -47,28 +45,15 @@ pub(super) struct Whole {
 
 impl Whole {
     pub(super) fn count_service(&mut self, field: &Field, findings: &mut Findings) {
-        count(
-            &mut self.services_count,
-            SERVICES_MAX,
-            "services",
-            field,
-            findings,
-        );
+        count(&mut self.services_count, SERVICES_MAX, "services", field, findings);
     }
 
     pub(super) fn count_backend(&mut self, field: &Field, findings: &mut Findings) {
-        count(
-            &mut self.backends_count,
-            BACKENDS_MAX,
-            "backends",
-            field,
-            findings,
-        );
+        count(&mut self.backends_count, BACKENDS_MAX, "backends", field, findings);
     }
 
     pub(super) fn service(&mut self, name: &str, field: &Field, findings: &mut Findings) {
-        self.services
-            .add(name.to_owned(), "a name", field, findings);
+        self.services.add(name.to_owned(), "a name", field, findings);
     }
 
     pub(super) fn listener(&mut self, address: SocketAddr, field: &Field, findings: &mut Findings) {
@@ -94,12 +79,8 @@ impl Whole {
     pub(super) fn find_loops(&self, findings: &mut Findings) {
         for (address, at, path) in &self.backends {
             let everywhere = match address.ip() {
-                IpAddr::V4(_) => {
-                    SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port()))
-                }
-                IpAddr::V6(_) => {
-                    SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port()))
-                }
+                IpAddr::V4(_) => SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port())),
+                IpAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port())),
             };
             let exact = self.listeners.seen.get(address);
             let around = || {

@@ -104,6 +104,7 @@ impl Prober {
         let mut first = Some(Poller::open()?);
         let thread = std::thread::Builder::new().name("health".into()).spawn(move || {
             supervise("health", &self.counters, || {
+                let is_first = first.is_some();
                 let poller = first.take().map_or_else(Poller::open, Ok)?;
                 let mut turn = Loop::new(&self, poller)?;
                 if !is_first {

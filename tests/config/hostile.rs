@@ -18,10 +18,7 @@ fn ten_thousand_backends_are_read() {
             number % 250
         );
     }
-    assert_eq!(
-        config::parse("f", &text).map(|config| config.backends()),
-        Ok(10_000)
-    );
+    assert_eq!(config::parse("f", &text).map(|config| config.backends()), Ok(10_000));
 }
 
 fn many(header: &str, number: usize, each: impl Fn(usize) -> String) -> Vec<String> {
@@ -47,17 +44,11 @@ fn one_more_than_the_limit_is_told_once() {
     });
     assert_eq!(
         backends,
-        [
-            "f:150004:1: service[0].backend[50000]: found more than 50000 backends, wanted at most 50000 in a file"
-        ]
+        ["f:150004:1: service[0].backend[50000]: found more than 50000 backends, wanted at most 50000 in a file"]
     );
-    let listen =
-        "[[service]]\nname=\"a\"\nbackend=[{name=\"b\",address=\"127.0.0.1:1\"}]\nlisten=["
-            .to_owned();
+    let listen = "[[service]]\nname=\"a\"\nbackend=[{name=\"b\",address=\"127.0.0.1:1\"}]\nlisten=[".to_owned();
     let listen = listen + &"\n\"127.0.0.1:0\",".repeat(config::LISTENERS_MAX + 1) + "]";
-    let problems = config::parse("f", &listen)
-        .expect_err("too many")
-        .to_string();
+    let problems = config::parse("f", &listen).expect_err("too many").to_string();
     assert_eq!(
         problems,
         "f:10005:1: service[0].listen[10000]: found more than 10000 listen addresses, wanted at most 10000 in a file"
@@ -68,21 +59,14 @@ fn one_more_than_the_limit_is_told_once() {
 fn a_file_that_is_no_toml_ends_at_the_limit_of_problems() {
     let problems = config::parse("f", &"\n=".repeat(20_000)).expect_err("no toml");
     assert!((1..=config::PROBLEMS_MAX).contains(&problems.iter().count()));
-    assert!(
-        problems.to_string().ends_with(" more problems"),
-        "the rest is counted"
-    );
+    assert!(problems.to_string().ends_with(" more problems"), "the rest is counted");
 }
 
 /// toml 1.2 itself overflows the stack of a thread on this one.
 #[test]
 fn a_tree_too_deep_for_the_stack_is_refused() {
     let key = ["a"; 79].join(".");
-    let text = format!(
-        "[{key}]\n{}b = 1{}\n",
-        format!("{key} = {{").repeat(79),
-        "}".repeat(79)
-    );
+    let text = format!("[{key}]\n{}b = 1{}\n", format!("{key} = {{").repeat(79), "}".repeat(79));
     let problems = config::parse("f", &text).expect_err("too deep").to_string();
     assert_eq!(
         problems,

@@ -9,9 +9,7 @@ fn layers(path: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn an_import_across_layers_is_found_however_it_is_written() {
-    let message = [
-        "src/session/mod.rs:2: `session` may not import `pool`; it may: types, observe".to_owned(),
-    ];
+    let message = ["src/session/mod.rs:2: `session` may not import `pool`; it may: types, observe".to_owned()];
     for import in [
         "use crate::pool::Pool;",
         "use crate::{pool, types::Id};",
@@ -26,10 +24,7 @@ fn an_import_across_layers_is_found_however_it_is_written() {
             "{import}"
         );
     }
-    assert_eq!(
-        layers("src/session/mod.rs", "\nuse crate::{\n    pool,\n};\n"),
-        message
-    );
+    assert_eq!(layers("src/session/mod.rs", "\nuse crate::{\n    pool,\n};\n"), message);
 }
 
 #[test]
@@ -50,10 +45,7 @@ fn an_unknown_room_is_named() {
 
 #[test]
 fn only_the_probe_of_health_imports_sys() {
-    assert_eq!(
-        layers("src/health/probe.rs", "use crate::sys;"),
-        Vec::<String>::new()
-    );
+    assert_eq!(layers("src/health/probe.rs", "use crate::sys;"), Vec::<String>::new());
     assert_eq!(
         layers("src/health/verdict.rs", "use crate::sys;"),
         ["src/health/verdict.rs:1: only the probe of `health` may import `sys`"]
@@ -62,9 +54,7 @@ fn only_the_probe_of_health_imports_sys() {
 
 #[test]
 fn the_back_stairs_are_closed() {
-    let message = |path: &str, stairs: &str| {
-        format!("{path}:1: another room is named by `crate::`, not by `{stairs}`")
-    };
+    let message = |path: &str, stairs: &str| format!("{path}:1: another room is named by `crate::`, not by `{stairs}`");
     assert_eq!(
         layers("src/acceptor.rs", "use super::control;"),
         [message("src/acceptor.rs", "super::")]
@@ -77,10 +67,7 @@ fn the_back_stairs_are_closed() {
         layers("src/pool/a.rs", "use super::super::control;"),
         [message("src/pool/a.rs", "super::super::")]
     );
-    assert_eq!(
-        layers("src/pool/a.rs", "use super::b;"),
-        Vec::<String>::new()
-    );
+    assert_eq!(layers("src/pool/a.rs", "use super::b;"), Vec::<String>::new());
 }
 
 #[test]
@@ -99,10 +86,7 @@ fn sizes_headers_and_bans_are_held() {
     let bans = |path: &str, text: &str| broken_bans(&Source::new(path, text)).len();
     assert_eq!(bans("src/worker/a.rs", "fn f() { thread::sleep(d) }"), 1);
     assert_eq!(
-        bans(
-            "src/worker/a.rs",
-            "let asleep = 1; // sleep\nlet sleeps = \"sleep\";"
-        ),
+        bans("src/worker/a.rs", "let asleep = 1; // sleep\nlet sleeps = \"sleep\";"),
         0
     );
     assert_eq!(bans("src/session/a.rs", "let now = Instant::now();"), 1);
@@ -116,10 +100,7 @@ fn a_ring_is_found() {
     let edges = |list: &[(&str, &str)]| {
         let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (from, to) in list {
-            graph
-                .entry((*from).to_owned())
-                .or_default()
-                .insert((*to).to_owned());
+            graph.entry((*from).to_owned()).or_default().insert((*to).to_owned());
         }
         graph
     };

@@ -22,14 +22,8 @@ impl Source {
 
     /// The room it belongs to: `src/pool/mod.rs` and `src/pool.rs` are `pool`.
     pub(super) fn room(&self) -> Option<&str> {
-        let inside = self
-            .path
-            .strip_prefix("src/")
-            .filter(|inside| *inside != "lib.rs")?;
-        inside
-            .split('/')
-            .next()
-            .map(|room| room.trim_end_matches(".rs"))
+        let inside = self.path.strip_prefix("src/").filter(|inside| *inside != "lib.rs")?;
+        inside.split('/').next().map(|room| room.trim_end_matches(".rs"))
     }
 
     /// The code without what stands behind its first `#[cfg(test)]`: tests come last in a file.
@@ -61,9 +55,7 @@ pub(super) fn sources(folders: &[&str]) -> Vec<Source> {
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
-    for entry in
-        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-    {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
         let path = entry.expect("entry").path();
         if path.is_dir() {
             collect(&path, paths);
@@ -80,9 +72,7 @@ fn blanked(text: &str) -> String {
     while let Some(first) = rest.chars().next() {
         let (length, keep) = match first {
             '/' if rest.starts_with("//") => (rest.find('\n').unwrap_or(rest.len()), false),
-            '/' if rest.starts_with("/*") => {
-                (rest.find("*/").map_or(rest.len(), |end| end + 2), false)
-            }
+            '/' if rest.starts_with("/*") => (rest.find("*/").map_or(rest.len(), |end| end + 2), false),
             '"' => (string_length(rest), false),
             'r' | 'b' | 'c' if !code.ends_with(is_word) => match raw_string_length(rest) {
                 Some(length) => (length, false),
@@ -92,13 +82,10 @@ fn blanked(text: &str) -> String {
             _ => (first.len_utf8(), true),
         };
         let (part, behind) = rest.split_at(length);
-        code.extend(part.chars().map(|character| {
-            if keep || character == '\n' {
-                character
-            } else {
-                ' '
-            }
-        }));
+        code.extend(
+            part.chars()
+                .map(|character| if keep || character == '\n' { character } else { ' ' }),
+        );
         rest = behind;
     }
     code
@@ -127,11 +114,7 @@ fn raw_string_length(text: &str) -> Option<usize> {
     let hashes = behind.len() - behind.trim_start_matches('#').len();
     let start = prefix.len() + hashes + 1;
     let end = format!("\"{}", "#".repeat(hashes));
-    Some(
-        text[start..]
-            .find(&end)
-            .map_or(text.len(), |at| start + at + end.len()),
-    )
+    Some(text[start..].find(&end).map_or(text.len(), |at| start + at + end.len()))
 }
 
 /// The length of `'x'` or `'\n'`; 1 for a lifetime.
@@ -161,12 +144,10 @@ pub(super) fn line_of(text: &str, at: usize) -> usize {
 
 /// Where a word stands in code, not as a part of another.
 pub(super) fn places<'c>(code: &'c str, word: &'c str) -> impl Iterator<Item = usize> + 'c {
-    code.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |at| {
-            let is_start = !code[..*at].ends_with(is_word);
-            is_start && !code[at + word.len()..].starts_with(is_word)
-        })
+    code.match_indices(word).map(|(at, _)| at).filter(move |at| {
+        let is_start = !code[..*at].ends_with(is_word);
+        is_start && !code[at + word.len()..].starts_with(is_word)
+    })
 }
 
 /// Every room that a file names by `crate::room` or within `crate::{…}`, with its line.
