@@ -11,5 +11,19 @@
     clippy::arithmetic_side_effects
 )]
 
+mod common;
+
+mod access_log;
+mod choosing;
+mod closing;
 mod config;
+mod failover;
+mod faults;
+mod health;
 mod layers;
+mod lifecycle;
+mod limits;
+mod namespaces;
+mod programs;
+mod relay;
+mod timeouts;

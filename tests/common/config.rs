@@ -1,0 +1,123 @@
+//! An `lb.toml`, put together.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// One service unless another is added. Health checks are off unless they are asked for: a scripted backend counts its connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    runtime: String,
+    log: String,
+    services: Vec<Service>,
+}
+
+#[derive(Clone, Debug)]
+struct Service {
+    name: String,
+    listen: String,
+    lines: String,
+    health: String,
+    backends: String,
+}
+
+impl Service {
+    fn new(name: &str, listen: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            listen: listen.to_owned(),
+            lines: String::new(),
+            health: "kind = \"off\"".to_owned(),
+            backends: String::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The service `echo` on a free port.
+    pub(crate) fn new() -> Self {
+        Self {
+            runtime: "workers = 2".to_owned(),
+            log: String::new(),
+            services: vec![Service::new("echo", "\"127.0.0.1:0\"")],
+        }
+    }
+
+    /// Two backends that say their names, `a` and `b`, are a service of their own in many tests.
+    pub(crate) fn with_backends(backends: &[(&str, SocketAddr)]) -> Self {
+        backends.iter().fold(Self::new(), |config, (name, address)| {
+            config.backend(name, *address, "")
+        })
+    }
+
+    /// The lines of `[runtime]`, instead of `workers = 2`.
+    pub(crate) fn runtime(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.runtime);
+        self
+    }
+
+    pub(crate) fn log(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.log);
+        self
+    }
+
+    /// Another service; what follows is about it.
+    pub(crate) fn and_service(mut self, name: &str) -> Self {
+        self.services.push(Service::new(name, "\"127.0.0.1:0\""));
+        self
+    }
+
+    fn last(&mut self) -> &mut Service {
+        self.services.last_mut().unwrap()
+    }
+
+    /// The value of `listen`, as TOML.
+    pub(crate) fn listen(mut self, value: &str) -> Self {
+        value.clone_into(&mut self.last().listen);
+        self
+    }
+
+    /// Lines of `[[service]]`.
+    pub(crate) fn service(mut self, lines: &str) -> Self {
+        writeln!(self.last().lines, "{lines}").unwrap();
+        self
+    }
+
+    /// The lines of `[service.health]`.
+    pub(crate) fn health(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.last().health);
+        self
+    }
+
+    pub(crate) fn backend(mut self, name: &str, address: SocketAddr, lines: &str) -> Self {
+        writeln!(
+            self.last().backends,
+            "[[service.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n{lines}"
+        )
+        .unwrap();
+        self
+    }
+
+    /// How many addresses each service listens on is the number of quotes, halved.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.services.iter().map(|service| service.name.clone()).collect()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("[runtime]\n{}\n[log]\n{}\n", self.runtime, self.log);
+        for Service {
+            name,
+            listen,
+            lines,
+            health,
+            backends,
+        } in &self.services
+        {
+            writeln!(
+                text,
+                "[[service]]\nname = \"{name}\"\nlisten = {listen}\n{lines}\n[service.health]\n{health}\n{backends}"
+            )
+            .unwrap();
+        }
+        text
+    }
+}

@@ -1,0 +1,284 @@
+//! One end of a TCP connection that acts by script: `Peer::connect(a).send(b"hi").fin().expect(b"ok").expect_eof()`.
+//!
+//! Every step has a deadline, and a step that fails prints all steps before it.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::PATIENCE;
+use super::noise::{Noise, difference};
+
+/// Bytes that a step reads or writes at once.
+const CHUNK: usize = 65_536;
+
+/// One end.
+pub(crate) struct Peer {
+    stream: TcpStream,
+    steps: Mutex<Vec<String>>,
+}
+
+impl Peer {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE);
+        Self::new(stream.unwrap_or_else(|error| panic!("connect to {address}: {error}")))
+    }
+
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            steps: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
+    fn note(&self, step: String) {
+        self.steps.lock().unwrap().push(step);
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        let mut story = String::new();
+        for step in self.steps.lock().unwrap().iter() {
+            writeln!(story, "  {step}").unwrap();
+        }
+        panic!("{what}; before that:\n{story}");
+    }
+
+    fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        (&self.stream).read(into)
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8]) -> &Self {
+        if let Err(error) = (&self.stream).write_all(bytes) {
+            self.fail(&format!("send of {} bytes: {error}", bytes.len()));
+        }
+        self.note(format!("sent {} bytes", bytes.len()));
+        self
+    }
+
+    /// Sends `count` bytes of the noise of `seed`.
+    pub(crate) fn send_noise(&self, seed: u64, count: usize) -> &Self {
+        let mut noise = Noise::new(seed);
+        let mut chunk = vec![0; CHUNK];
+        let mut left = count;
+        while left > 0 {
+            let part = &mut chunk[..left.min(CHUNK)];
+            noise.fill(part);
+            if let Err(error) = (&self.stream).write_all(part) {
+                self.fail(&format!("send of {count} bytes, {left} before the end: {error}"));
+            }
+            left -= part.len();
+        }
+        self.note(format!("sent {count} bytes of noise {seed}"));
+        self
+    }
+
+    /// The bytes and the FIN in one segment.
+    pub(crate) fn send_with_fin(&self, bytes: &[u8]) -> &Self {
+        let socket = SockRef::from(&self.stream);
+        socket.set_tcp_nodelay(false).unwrap();
+        socket.set_tcp_cork(true).unwrap();
+        self.send(bytes).fin()
+    }
+
+    /// Sends noise until nobody has taken any for `patience`: everything on the way is full. How much that was.
+    pub(crate) fn send_until_stuck(&self, seed: u64, patience: Duration) -> usize {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+        let mut noise = Noise::new(seed);
+        let mut chunk = vec![0; CHUNK];
+        let mut sent = 0;
+        'sending: loop {
+            noise.fill(&mut chunk);
+            let mut rest = &chunk[..];
+            while !rest.is_empty() {
+                match (&self.stream).write(rest) {
+                    Ok(bytes) => {
+                        sent += bytes;
+                        rest = &rest[bytes..];
+                    }
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break 'sending,
+                    Err(error) => self.fail(&format!("send, after {sent} bytes: {error}")),
+                }
+            }
+        }
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        self.note(format!("sent {sent} bytes of noise {seed}, and is stuck"));
+        sent
+    }
+
+    pub(crate) fn fin(&self) -> &Self {
+        if let Err(error) = self.stream.shutdown(Shutdown::Write) {
+            self.fail(&format!("FIN: {error}"));
+        }
+        self.note("FIN".to_owned());
+        self
+    }
+
+    /// Ends the connection by RST.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    pub(crate) fn expect(&self, wanted: &[u8]) -> &Self {
+        let got = self.take(wanted.len());
+        if got != wanted {
+            self.fail(&format!(
+                "\"{}\" came, not \"{}\"",
+                got.escape_ascii(),
+                wanted.escape_ascii()
+            ));
+        }
+        self.note(format!("got \"{}\"", wanted.escape_ascii()));
+        self
+    }
+
+    /// The next `count` bytes.
+    pub(crate) fn take(&self, count: usize) -> Vec<u8> {
+        let mut got = vec![0; count];
+        let mut filled = 0;
+        while filled < count {
+            match self.read(&mut got[filled..]) {
+                Ok(0) => self.fail(&format!("EOF after {filled} of {count} bytes")),
+                Ok(bytes) => filled += bytes,
+                Err(error) => self.fail(&format!("{error} after {filled} of {count} bytes")),
+            }
+        }
+        got
+    }
+
+    pub(crate) fn expect_noise(&self, seed: u64, count: usize) -> &Self {
+        let (mut noise, mut got, mut wanted) = (Noise::new(seed), vec![0; CHUNK], vec![0; CHUNK]);
+        let mut read = 0;
+        while read < count {
+            let most = CHUNK.min(count - read);
+            match self.read(&mut got[..most]) {
+                Ok(0) => self.fail(&format!("EOF after {read} of {count} bytes of noise {seed}")),
+                Ok(bytes) => {
+                    noise.fill(&mut wanted[..bytes]);
+                    if let Some(place) = difference(&wanted[..bytes], &got[..bytes]) {
+                        self.fail(&format!("byte {} of noise {seed} is wrong", read + place));
+                    }
+                    read += bytes;
+                }
+                Err(error) => self.fail(&format!("{error} after {read} of {count} bytes of noise {seed}")),
+            }
+        }
+        self.note(format!("got {count} bytes of noise {seed}"));
+        self
+    }
+
+    pub(crate) fn expect_eof(&self) -> &Self {
+        match self.read(&mut [0; 64]) {
+            Ok(0) => self.note("got FIN".to_owned()),
+            Ok(bytes) => self.fail(&format!("{bytes} bytes came, not FIN")),
+            Err(error) => self.fail(&format!("{error}, not FIN")),
+        }
+        self
+    }
+
+    pub(crate) fn expect_reset(&self) -> &Self {
+        match self.read(&mut [0; 64]) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => self.note("got RST".to_owned()),
+            Ok(0) => self.fail("FIN came, not RST"),
+            Ok(bytes) => self.fail(&format!("{bytes} bytes came, not RST")),
+            Err(error) => self.fail(&format!("{error}, not RST")),
+        }
+        self
+    }
+
+    /// Whatever comes before it, a RST is the end.
+    pub(crate) fn expect_reset_after_any_bytes(&self) -> &Self {
+        loop {
+            match self.read(&mut [0; CHUNK]) {
+                Ok(0) => self.fail("FIN came, not RST"),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                    self.note("got RST".to_owned());
+                    return self;
+                }
+                Err(error) => self.fail(&format!("{error}, not RST")),
+            }
+        }
+    }
+
+    /// Nothing comes for `span`, not even an end.
+    pub(crate) fn expect_silence(&self, span: Duration) -> &Self {
+        self.stream.set_read_timeout(Some(span)).unwrap();
+        match self.read(&mut [0; 64]) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Ok(0) => self.fail("FIN came, not silence"),
+            Ok(bytes) => self.fail(&format!("{bytes} bytes came, not silence")),
+            Err(error) => self.fail(&format!("{error}, not silence")),
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.note(format!("silence for {span:?}"));
+        self
+    }
+
+    /// The next line, without its newline.
+    pub(crate) fn line(&self) -> String {
+        let mut line = Vec::new();
+        loop {
+            match self.take(1)[0] {
+                b'\n' => return String::from_utf8(line).unwrap(),
+                byte => line.push(byte),
+            }
+        }
+    }
+
+    /// Whether a line comes (a backend has it), or a RST (nobody has).
+    pub(crate) fn is_greeted(&self) -> bool {
+        match self.read(&mut [0; 1]) {
+            Ok(1) => {
+                self.line();
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            other => self.fail(&format!("{other:?}, neither a greeting nor RST")),
+        }
+    }
+
+    /// Sends back all that comes, until FIN or RST.
+    pub(crate) fn echo(&self) {
+        let mut chunk = vec![0; CHUNK];
+        while let Ok(bytes @ 1..) = self.read(&mut chunk) {
+            if (&self.stream).write_all(&chunk[..bytes]).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the end, FIN or RST, and takes no notice of what comes before.
+    pub(crate) fn wait_for_end(&self) {
+        self.stream.set_read_timeout(Some(PATIENCE * 6)).unwrap();
+        let mut chunk = [0; 4096];
+        while matches!(self.read(&mut chunk), Ok(1..)) {}
+    }
+
+    /// How long until the connection ends, by RST.
+    pub(crate) fn time_to_reset(&self, from: Instant) -> Duration {
+        self.expect_reset_after_any_bytes();
+        from.elapsed()
+    }
+}
+
+/// Connects to a balancer that doesn't take it: a RST comes, and not a byte before.
+pub(crate) fn expect_refusal(address: SocketAddr) {
+    match TcpStream::connect_timeout(&address, PATIENCE) {
+        Ok(stream) => drop(Peer::new(stream).expect_reset()),
+        // The RST was there before connect(2) had returned.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("connect to {address}: {error}"),
+    }
+}

@@ -1,0 +1,76 @@
+//! What `/proc` tells of a process.
+
+use std::fs;
+use std::time::Duration;
+
+use super::pass;
+
+/// A process, seen from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process(pub(crate) u32);
+
+impl Process {
+    fn read(self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.0)).unwrap_or_default()
+    }
+
+    pub(crate) fn status(self) -> String {
+        self.read("status")
+    }
+
+    fn status_value(self, name: &str) -> Option<u64> {
+        let status = self.status();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    }
+
+    /// What its descriptors are: "socket:[1]", "pipe:[2]", a path.
+    fn descriptors(self) -> Vec<String> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.0)).into_iter().flatten();
+        entries
+            .filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    pub(crate) fn fds(self) -> usize {
+        self.descriptors().len()
+    }
+
+    pub(crate) fn pipes(self) -> usize {
+        self.descriptors()
+            .iter()
+            .filter(|name| name.starts_with("pipe:"))
+            .count()
+    }
+
+    pub(crate) fn threads(self) -> u64 {
+        self.status_value("Threads").unwrap_or(0)
+    }
+
+    pub(crate) fn resident_kib(self) -> u64 {
+        self.status_value("VmRSS").unwrap_or(0)
+    }
+
+    /// Processor time so far, user and kernel.
+    fn cpu(self) -> Duration {
+        let stat = self.read("stat");
+        // The name of the program may hold blanks; what follows it doesn't. utime and stime are fields 14 and 15 (proc(5)).
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
+        let ticks: u64 = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum();
+        Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
+    }
+
+    /// Processor time used while `span` passes.
+    pub(crate) fn cpu_during(self, span: Duration) -> Duration {
+        let before = self.cpu();
+        pass(span);
+        self.cpu() - before
+    }
+}
