@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -127,7 +128,37 @@ impl Peer {
 
     /// Ends the connection by RST.
     pub(crate) fn reset(self) {
+        self.reset_now();
+    }
+
+    /// The same, when it is dropped at the latest.
+    pub(crate) fn reset_now(&self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Waits until the other end's kernel has all that was sent: a reset can't destroy it any more.
+    pub(crate) fn wait_until_acknowledged(&self) -> &Self {
+        let inode = std::fs::read_link(format!("/proc/self/fd/{}", self.stream.as_raw_fd())).unwrap();
+        let inode = inode.to_string_lossy().trim_matches(|letter: char| !letter.is_ascii_digit()).to_owned();
+        super::eventually("everything sent is acknowledged", || {
+            let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+            let line = table.lines().find(|line| line.split_ascii_whitespace().nth(9) == Some(&inode))?;
+            // The fifth field is tx_queue:rx_queue; on an established connection what isn't acknowledged (proc(5)).
+            line.split_ascii_whitespace().nth(4)?.starts_with("00000000:").then_some(())
+        });
+        self
+    }
+
+    /// Sends until that isn't possible any more: the other side has gone.
+    pub(crate) fn send_until_end(&self) -> &Self {
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        loop {
+            match (&self.stream).write(&[0; 4096]) {
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => return self,
+                Err(error) => self.fail(&format!("send until the end: {error}")),
+            }
+        }
     }
 
     pub(crate) fn expect(&self, wanted: &[u8]) -> &Self {

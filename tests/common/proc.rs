@@ -14,12 +14,16 @@ impl Process {
         fs::read_to_string(format!("/proc/{}/{file}", self.0)).unwrap_or_default()
     }
 
+    /// What of its status a failure is judged by.
     pub(crate) fn status(self) -> String {
-        self.read("status")
+        const TELLING: [&str; 5] = ["State", "VmHWM", "VmRSS", "Threads", "FDSize"];
+        let status = self.read("status");
+        let lines = status.lines().filter(|line| TELLING.iter().any(|name| line.starts_with(name)));
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn status_value(self, name: &str) -> Option<u64> {
-        let status = self.status();
+        let status = self.read("status");
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
