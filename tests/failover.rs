@@ -39,13 +39,19 @@ fn without_retries_the_client_is_told_by_a_reset() {
 fn connect_retries_is_how_many_other_backends_are_tried() {
     let gone: Vec<_> = (0..4).map(|_| Refusing::bind()).collect();
     for retries in 0..=3 {
-        let config = gone.iter().zip(["a", "b", "c", "d"]).fold(Config::new(), |config, (gone, name)| {
-            config.backend(name, gone.address(), "")
-        });
+        let config = gone
+            .iter()
+            .zip(["a", "b", "c", "d"])
+            .fold(Config::new(), |config, (gone, name)| {
+                config.backend(name, gone.address(), "")
+            });
         let lb = Balancer::start(&config.service(&format!("connect_retries = {retries}")));
         expect_refusal(lb.address());
         let closing = lb.finish();
-        let failed: u64 = ["a", "b", "c", "d"].map(|name| closing.backend(name, " failed connects")).iter().sum();
+        let failed: u64 = ["a", "b", "c", "d"]
+            .map(|name| closing.backend(name, " failed connects"))
+            .iter()
+            .sum();
         assert_eq!(failed, retries + 1, "{closing:?}");
     }
 }
@@ -63,7 +69,10 @@ fn a_silent_connect_is_raced_by_another_backend_and_the_loser_is_closed() {
         lb.wait_until_idle();
     }
     let closing = lb.finish();
-    assert_eq!((closing.ended("client_closed"), closing.backend("here", " connections")), (10, 10));
+    assert_eq!(
+        (closing.ended("client_closed"), closing.backend("here", " connections")),
+        (10, 10)
+    );
 }
 
 #[test]
@@ -84,14 +93,20 @@ fn without_hedging_a_silent_connect_is_given_up_after_its_timeout() {
 #[test]
 fn a_backend_that_dies_ends_only_its_own_sessions() {
     let mut servers: Vec<_> = (0..3).map(|_| tcp_server(&["0"])).collect();
-    let config = servers.iter().zip(["a", "b", "c"]).fold(Config::new(), |config, ((_, address), name)| {
-        config.backend(name, *address, "")
-    });
+    let config = servers
+        .iter()
+        .zip(["a", "b", "c"])
+        .fold(Config::new(), |config, ((_, address), name)| {
+            config.backend(name, *address, "")
+        });
     let lb = Balancer::start(&config.health("interval = \"1h\""));
-    let peers: Vec<_> = (0..30).map(|_| Peer::connect(lb.address())).collect();
-    for peer in &peers {
-        peer.send(b"ping").expect(b"ping");
-    }
+    // Each is answered before the next comes: connection n goes to backend n modulo 3.
+    let peers: Vec<_> = (0..30)
+        .map(|_| Peer::connect(lb.address()))
+        .inspect(|peer| {
+            peer.send(b"ping").expect(b"ping");
+        })
+        .collect();
     servers[1].0.kill();
     // Round robin: every third connection is its, and ends. All others go on.
     for peer in peers.iter().skip(1).step_by(3) {
@@ -101,7 +116,11 @@ fn a_backend_that_dies_ends_only_its_own_sessions() {
         peer.send(b"pong").expect(b"pong");
     }
     for _ in 0..30 {
-        Peer::connect(lb.address()).send(b"new").fin().expect(b"new").expect_eof();
+        Peer::connect(lb.address())
+            .send(b"new")
+            .fin()
+            .expect(b"new")
+            .expect_eof();
     }
     for (peer, _) in peers.iter().zip(0..).filter(|(_, number)| number % 3 != 1) {
         peer.fin().expect_eof();
@@ -109,7 +128,11 @@ fn a_backend_that_dies_ends_only_its_own_sessions() {
     drop(peers);
     let closing = lb.finish();
     assert_eq!(closing.ended("client_closed"), 50, "{closing:?}");
-    assert_eq!(closing.ended("connect_failed") + closing.ended("no_backend"), 0, "{closing:?}");
+    assert_eq!(
+        closing.ended("connect_failed") + closing.ended("no_backend"),
+        0,
+        "{closing:?}"
+    );
 }
 
 #[test]
@@ -118,7 +141,9 @@ fn failed_connects_of_clients_take_a_backend_out_long_before_its_next_check() {
     let config = Config::with_backends(&[("going", going.address()), ("here", backend.address())]);
     let lb = Balancer::start(&config.health("interval = \"1h\"\nfall = 3"));
     // The first check of each is over, or it would be the one that finds out.
-    eventually("both are checked", || (going.accepted() >= 1 && backend.accepted() >= 1).then_some(()));
+    eventually("both are checked", || {
+        (going.accepted() >= 1 && backend.accepted() >= 1).then_some(())
+    });
     let gone = going.stop();
     let mut clients = 0;
     while lb.lines_with("going is down").is_empty() {
@@ -127,7 +152,10 @@ fn failed_connects_of_clients_take_a_backend_out_long_before_its_next_check() {
         assert!(clients < 1000, "{}", lb.story());
     }
     let line = lb.line("going is down");
-    assert!(line.contains(&format!("connection refused by {}", gone.address())), "{line}");
+    assert!(
+        line.contains(&format!("connection refused by {}", gone.address())),
+        "{line}"
+    );
     let closing = lb.finish();
     assert_eq!(closing.ended("client_closed"), clients);
 }
@@ -166,7 +194,10 @@ fn a_stopped_process_takes_no_new_connection_once_its_checks_fail() {
     let lb = Balancer::start(&config);
     hung.signal(Signal::STOP);
     let line = lb.line("hung is down");
-    assert!(line.contains("took the connection and said nothing in time, 2 checks in a row"), "{line}");
+    assert!(
+        line.contains("took the connection and said nothing in time, 2 checks in a row"),
+        "{line}"
+    );
     for _ in 0..20 {
         Peer::connect(lb.address()).send(b"hi").fin().expect(b"hi").expect_eof();
     }

@@ -196,9 +196,8 @@ fn without_descriptors_it_waits_quietly_and_goes_on_when_some_are_free() {
         peer.send(b"in").expect(b"in");
     }
     // From now on not one descriptor more. The kernel still completes connects for us.
-    let used = lb.process().fds() as u64;
     let limit = rustix::process::Rlimit {
-        current: Some(used),
+        current: Some(lb.process().next_fd()),
         maximum: Some(20_000),
     };
     rustix::process::prlimit(Some(lb.pid()), rustix::process::Resource::Nofile, limit).unwrap();

@@ -7,7 +7,10 @@ use super::common::{Backend, Balancer, Blackhole, Config, Peer, Signal};
 /// A span that is due after `due`, as seen from a moment before it began: never early, and at most a second late.
 fn assert_due(took: Duration, due: Duration) {
     assert!(took >= due, "after {took:?} already, due after {due:?}");
-    assert!(took <= due + Duration::from_secs(1), "after {took:?} only, due after {due:?}");
+    assert!(
+        took <= due + Duration::from_secs(1),
+        "after {took:?} only, due after {due:?}"
+    );
 }
 
 fn pair(lines: &str) -> (Balancer, Backend, Peer, Peer) {
@@ -31,7 +34,11 @@ fn a_session_without_a_byte_ends_at_the_idle_timeout_for_both_sides() {
 fn every_byte_either_way_puts_the_idle_timeout_off() {
     let (lb, _backend, client, server) = pair("idle_timeout = \"1s\"");
     for round in 0..4 {
-        let (from, to) = if round % 2 == 0 { (&client, &server) } else { (&server, &client) };
+        let (from, to) = if round % 2 == 0 {
+            (&client, &server)
+        } else {
+            (&server, &client)
+        };
         to.expect_silence(Duration::from_millis(600));
         from.send(b"here");
         to.expect(b"here");
@@ -49,7 +56,7 @@ fn a_half_closed_session_that_is_silent_ends_at_its_own_timeout() {
     client.fin();
     server.expect_eof();
     assert_due(client.time_to_reset(from), Duration::from_millis(1500));
-    server.expect_reset();
+    server.expect_reset_after_fin();
     // The same with the backend first.
     let client = Peer::connect(lb.address());
     let server = backend.accept();
@@ -57,6 +64,7 @@ fn a_half_closed_session_that_is_silent_ends_at_its_own_timeout() {
     server.fin();
     client.expect_eof();
     assert_due(server.time_to_reset(from), Duration::from_millis(1500));
+    client.expect_reset_after_fin();
     assert_eq!(lb.finish().ended("half_close_timeout"), 2);
 }
 
@@ -79,7 +87,7 @@ fn a_half_closed_session_that_moves_bytes_lives_on() {
 fn a_blocked_session_ends_at_the_idle_timeout_with_data_pending() {
     let (lb, _backend, client, server) = pair("idle_timeout = \"1500ms\"");
     // Nobody reads: bytes wait in lb, and the way back is silent.
-    server.send_until_stuck(1, Duration::from_millis(500));
+    server.send_until_stuck(1, Duration::from_millis(200));
     let from = Instant::now();
     server.send_until_end();
     assert!(from.elapsed() <= Duration::from_millis(2500), "{:?}", from.elapsed());
@@ -95,6 +103,7 @@ fn a_blocked_half_closed_session_costs_no_processor_time_and_ends_at_its_timeout
     server.expect_eof().fin();
     let cpu = lb.process().cpu_during(Duration::from_secs(2));
     assert!(cpu <= Duration::from_millis(100), "{cpu:?} of 2 s, with nothing to do");
+    lb.wait_until_idle(); // before anybody reads
     client.expect_reset_after_any_bytes();
     assert_eq!(lb.finish().ended("half_close_timeout"), 1);
 }
@@ -109,7 +118,13 @@ fn a_connect_without_an_answer_ends_at_the_connect_timeout() {
     client.send(b"anybody there?");
     assert_due(client.time_to_reset(from), Duration::from_millis(1500));
     let closing = lb.finish();
-    assert_eq!((closing.ended("connect_failed"), closing.backend("a", " failed connects")), (1, 1));
+    assert_eq!(
+        (
+            closing.ended("connect_failed"),
+            closing.backend("a", " failed connects")
+        ),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -136,10 +151,16 @@ fn a_thousand_idle_sessions_end_together_at_their_due() {
     let backend = Backend::listen();
     let config = Config::with_backends(&[("a", backend.address())]).service("idle_timeout = \"3s\"");
     let lb = Balancer::start(&config);
-    let clients: Vec<_> = (0..1000).map(|_| (Peer::connect(lb.address()), Instant::now())).collect();
+    let clients: Vec<_> = (0..1000)
+        .map(|_| (Peer::connect(lb.address()), Instant::now()))
+        .collect();
     for (client, from) in clients {
         // Those behind are read later than they end: only the earliest is a bound on each.
-        assert!(client.time_to_reset(from) <= Duration::from_secs(5), "{:?}", from.elapsed());
+        assert!(
+            client.time_to_reset(from) <= Duration::from_secs(5),
+            "{:?}",
+            from.elapsed()
+        );
     }
     assert_eq!(lb.finish().ended("idle_timeout"), 1000);
 }

@@ -139,12 +139,20 @@ impl Peer {
     /// Waits until the other end's kernel has all that was sent: a reset can't destroy it any more.
     pub(crate) fn wait_until_acknowledged(&self) -> &Self {
         let inode = std::fs::read_link(format!("/proc/self/fd/{}", self.stream.as_raw_fd())).unwrap();
-        let inode = inode.to_string_lossy().trim_matches(|letter: char| !letter.is_ascii_digit()).to_owned();
+        let inode = inode
+            .to_string_lossy()
+            .trim_matches(|letter: char| !letter.is_ascii_digit())
+            .to_owned();
         super::eventually("everything sent is acknowledged", || {
             let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
-            let line = table.lines().find(|line| line.split_ascii_whitespace().nth(9) == Some(&inode))?;
+            let line = table
+                .lines()
+                .find(|line| line.split_ascii_whitespace().nth(9) == Some(&inode))?;
             // The fifth field is tx_queue:rx_queue; on an established connection what isn't acknowledged (proc(5)).
-            line.split_ascii_whitespace().nth(4)?.starts_with("00000000:").then_some(())
+            line.split_ascii_whitespace()
+                .nth(4)?
+                .starts_with("00000000:")
+                .then_some(())
         });
         self
     }
@@ -155,7 +163,9 @@ impl Peer {
         loop {
             match (&self.stream).write(&[0; 4096]) {
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => return self,
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                    return self;
+                }
                 Err(error) => self.fail(&format!("send until the end: {error}")),
             }
         }
@@ -228,6 +238,13 @@ impl Peer {
         self
     }
 
+    /// A RST behind a FIN: read(2) goes on to tell the FIN, so the socket's error is asked for (`EPIPE`, tcp_reset() in the kernel).
+    pub(crate) fn expect_reset_after_fin(&self) -> &Self {
+        super::eventually("a RST behind the FIN", || self.stream.take_error().unwrap());
+        self.note("got RST".to_owned());
+        self
+    }
+
     /// Whatever comes before it, a RST is the end.
     pub(crate) fn expect_reset_after_any_bytes(&self) -> &Self {
         loop {
@@ -268,6 +285,15 @@ impl Peer {
         }
     }
 
+    /// A request of HTTP/1.1, up to its empty line.
+    pub(crate) fn request_head(&self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(self.take(1));
+        }
+        String::from_utf8(head).unwrap()
+    }
+
     /// Whether a line comes (a backend has it), or a RST (nobody has).
     pub(crate) fn is_greeted(&self) -> bool {
         match self.read(&mut [0; 1]) {
@@ -278,6 +304,12 @@ impl Peer {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
             other => self.fail(&format!("{other:?}, neither a greeting nor RST")),
         }
+    }
+
+    /// The next byte, if the connection lives so long.
+    pub(crate) fn take_unless_reset(&self) -> Option<[u8; 1]> {
+        let mut byte = [0];
+        matches!(self.read(&mut byte), Ok(1)).then_some(byte)
     }
 
     /// Sends back all that comes, until FIN or RST.

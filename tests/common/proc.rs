@@ -1,5 +1,6 @@
 //! What `/proc` tells of a process.
 
+use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ impl Process {
     pub(crate) fn status(self) -> String {
         const TELLING: [&str; 5] = ["State", "VmHWM", "VmRSS", "Threads", "FDSize"];
         let status = self.read("status");
-        let lines = status.lines().filter(|line| TELLING.iter().any(|name| line.starts_with(name)));
+        let lines = status
+            .lines()
+            .filter(|line| TELLING.iter().any(|name| line.starts_with(name)));
         lines.collect::<Vec<_>>().join("\n")
     }
 
@@ -36,6 +39,15 @@ impl Process {
         entries
             .filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.to_string_lossy().into_owned()))
             .collect()
+    }
+
+    /// The number that its next descriptor will have: with a limit of so many it gets none, though some beyond may be open.
+    pub(crate) fn next_fd(self) -> u64 {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.0)).into_iter().flatten();
+        let used: HashSet<u64> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        (0..).find(|number| !used.contains(number)).unwrap()
     }
 
     pub(crate) fn fds(self) -> usize {
