@@ -169,8 +169,8 @@ impl Balancer {
         self.is_checked = true;
     }
 
-    pub(crate) fn exit_code(&mut self) -> Option<i32> {
-        self.program.exit_code()
+    pub(crate) const fn program_mut(&mut self) -> &mut Program {
+        &mut self.program
     }
 
     fn check_stopped(&mut self) -> Closing {
