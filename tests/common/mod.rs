@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::after;
 
 pub(crate) use backend::{Backend, Blackhole, Refusing};
-pub(crate) use balancer::{Balancer, Closing, lb_command, tcp_server};
+pub(crate) use balancer::{Balancer, lb_command, tcp_server};
 pub(crate) use config::Config;
 pub(crate) use namespace::Namespace;
 pub(crate) use peer::{Peer, expect_refusal};

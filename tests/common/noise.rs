@@ -30,12 +30,6 @@ impl Noise {
             self.used += 1;
         }
     }
-
-    pub(crate) fn bytes(seed: u64, count: usize) -> Vec<u8> {
-        let mut bytes = vec![0; count];
-        Self::new(seed).fill(&mut bytes);
-        bytes
-    }
 }
 
 /// Where two runs of bytes begin to differ.
