@@ -128,7 +128,7 @@ fn a_backup_takes_connections_only_while_no_other_backend_is_up() {
     let lb = Balancer::start(&config);
     lb.line("main is down");
     assert_eq!(connect(&lb).1, "spare");
-    let main = Backend::serve_at(gone.release(), |peer| peer.send(b"main\n").echo());
+    let main = Backend::named_at(gone.release(), "main");
     lb.line("main is up");
     for _ in 0..6 {
         assert_eq!(connect(&lb).1, "main");

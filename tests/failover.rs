@@ -170,12 +170,12 @@ fn with_all_backends_down_clients_are_told_at_once_and_served_again_when_one_is_
     for _ in 0..20 {
         expect_refusal(lb.address());
     }
-    let b_again = Backend::serve_at(b.release(), |peer| peer.send(b"b again\n").echo());
+    let b_again = Backend::named_at(b.release(), "b again");
     lb.line("b is up");
     for _ in 0..20 {
         Peer::connect(lb.address()).expect(b"b again\n").fin().expect_eof();
     }
-    let a_again = Backend::serve_at(a.release(), |peer| peer.send(b"a again\n").echo());
+    let a_again = Backend::named_at(a.release(), "a again");
     lb.line("a is up");
     let mut names: Vec<_> = (0..2).map(|_| Peer::connect(lb.address()).line()).collect();
     names.sort();

@@ -50,7 +50,7 @@ fn a_bad_configuration_starts_nothing() {
 #[test]
 fn ipv4_ipv6_and_several_listeners_serve_at_once() {
     let v4 = Backend::named("v4");
-    let v6 = Backend::serve_at("[::1]:0".parse().unwrap(), |peer| peer.send(b"v6\n").echo());
+    let v6 = Backend::named_at("[::1]:0".parse().unwrap(), "v6");
     let config = Config::with_backends(&[("v4", v4.address()), ("v6", v6.address())])
         .listen("[\"127.0.0.1:0\", \"[::1]:0\", \"127.0.0.2:0\"]");
     let lb = Balancer::start(&config);

@@ -78,17 +78,15 @@ fn with_every_local_port_in_use_clients_are_told_at_once_and_the_backend_stays_u
     };
     network.set("ip_local_port_range", "40000 40199");
     network.set("tcp_tw_reuse", "0");
-    let backend = network.within(|| Backend::serve_at(loopback(), |peer| peer.send(b"in\n").echo()));
+    let backend = network.within(|| Backend::named_at(loopback(), "in"));
     // The checks need ports too, to the same address: they find none either, and must not blame the backend.
     let (lb, address) = start(&network, backend.address(), "interval = \"100ms\"\nfall = 2");
     network.among_clients(|| {
         let mut clients = Vec::new();
         // A check may have one of the ports at any moment, so the last may be had late or not at all.
         while clients.len() < PORTS {
-            let client = Peer::connect(address);
-            if !client.is_greeted() {
-                break;
-            }
+            let client = Peer::connect_unless_reset(address).filter(Peer::is_greeted);
+            let Some(client) = client else { break };
             clients.push(client);
         }
         assert!(

@@ -69,8 +69,15 @@ impl Backend {
 
     /// Says `name` and a newline first, then sends back what comes.
     pub(crate) fn named(name: &'static str) -> Self {
-        Self::serve(move |peer| {
-            peer.send(format!("{name}\n").as_bytes()).echo();
+        Self::named_at("127.0.0.1:0".parse().unwrap(), name)
+    }
+
+    pub(crate) fn named_at(address: SocketAddr, name: &'static str) -> Self {
+        Self::serve_at(address, move |peer| {
+            // A check has gone again by now.
+            if peer.is_sent(format!("{name}\n").as_bytes()) {
+                peer.echo();
+            }
         })
     }
 

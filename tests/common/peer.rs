@@ -29,6 +29,15 @@ impl Peer {
         Self::new(stream.unwrap_or_else(|error| panic!("connect to {address}: {error}")))
     }
 
+    /// `None`: a RST was there before connect(2) had returned.
+    pub(crate) fn connect_unless_reset(address: SocketAddr) -> Option<Self> {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => Some(Self::new(stream)),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("connect to {address}: {error}"),
+        }
+    }
+
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -66,6 +75,24 @@ impl Peer {
         }
         self.note(format!("sent {} bytes", bytes.len()));
         self
+    }
+
+    /// Whether that could be sent: the other side may have gone.
+    pub(crate) fn is_sent(&self, bytes: &[u8]) -> bool {
+        (&self.stream).write_all(bytes).is_ok()
+    }
+
+    /// Whether these bytes come back (a backend has it), or a RST (nobody has).
+    pub(crate) fn is_echoed(&self, bytes: &[u8]) -> bool {
+        let mut got = vec![0; bytes.len()];
+        if !self.is_sent(bytes) {
+            return false;
+        }
+        match (&self.stream).read_exact(&mut got) {
+            Ok(()) if got == bytes => true,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            other => self.fail(&format!("{other:?}, {got:?}: neither an echo nor RST")),
+        }
     }
 
     /// Sends `count` bytes of the noise of `seed`.
@@ -338,10 +365,7 @@ impl Peer {
 
 /// Connects to a balancer that doesn't take it: a RST comes, and not a byte before.
 pub(crate) fn expect_refusal(address: SocketAddr) {
-    match TcpStream::connect_timeout(&address, PATIENCE) {
-        Ok(stream) => drop(Peer::new(stream).expect_reset()),
-        // The RST was there before connect(2) had returned.
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-        Err(error) => panic!("connect to {address}: {error}"),
+    if let Some(peer) = Peer::connect_unless_reset(address) {
+        peer.expect_reset();
     }
 }
