@@ -54,6 +54,22 @@ fn a_clients_reset_reaches_the_backend_as_a_reset_after_every_byte() {
 }
 
 #[test]
+fn a_slow_reader_gets_every_byte_that_had_reached_lb_before_the_other_sides_reset() {
+    let (lb, backend) = start();
+    for seed in 0..3 {
+        let client = Peer::connect(lb.address());
+        let taken = backend.accept().send_until_stuck_then_reset(seed);
+        client.expect_noise(seed, taken).expect_reset();
+        let client = Peer::connect(lb.address());
+        let server = backend.accept();
+        let taken = client.send_until_stuck_then_reset(seed);
+        server.expect_noise(seed, taken).expect_reset();
+    }
+    let closing = lb.finish();
+    assert_eq!((closing.ended("backend_reset"), closing.ended("client_reset")), (3, 3));
+}
+
+#[test]
 fn a_reset_after_the_other_sides_fin_is_still_a_reset() {
     let (lb, backend) = start();
     for _ in 0..10 {

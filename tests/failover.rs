@@ -210,3 +210,49 @@ fn a_stopped_process_takes_no_new_connection_once_its_checks_fail() {
     assert_eq!(closing.ended("client_closed"), 40);
     assert!(closing.backend("hung", " connections") >= 10, "{closing:?}");
 }
+
+#[test]
+fn a_failed_connect_gives_its_place_back() {
+    let gone = Refusing::bind();
+    let config = Config::new().backend("a", gone.address(), "max_connections = 1");
+    let lb = Balancer::start(&config);
+    at_once(8, |_| (0..25).for_each(|_| expect_refusal(lb.address())));
+    let back = Backend::echo_at(gone.release());
+    for _ in 0..10 {
+        let client = Peer::connect(lb.address());
+        client.send(b"hi").expect(b"hi");
+        expect_refusal(lb.address());
+        client.fin().expect_eof();
+        lb.wait_until_idle();
+    }
+    drop(back);
+}
+
+#[test]
+fn connects_that_fail_by_the_hundred_leave_no_descriptor_behind() {
+    let (gone, blackhole) = (Refusing::bind(), Blackhole::open());
+    let config = Config::with_backends(&[("gone", gone.address()), ("hole", blackhole.address())])
+        .service("connect_timeout = \"30ms\"\nhedge_after = \"10ms\"");
+    let lb = Balancer::start(&config);
+    at_once(16, |_| (0..25).for_each(|_| expect_refusal(lb.address())));
+    lb.wait_until_idle();
+    let closing = lb.finish();
+    assert_eq!(closing.ended("connect_failed"), 400);
+    assert!(closing.backend("hole", " failed connects") >= 200, "{closing:?}");
+}
+
+#[test]
+fn a_backend_that_resets_what_it_accepts_ends_only_those_clients() {
+    let (bad, good) = (Backend::serve(Peer::reset_now), Backend::echo());
+    let lb = Balancer::start(&Config::with_backends(&[
+        ("bad", bad.address()),
+        ("good", good.address()),
+    ]));
+    let echoed = (0..40).filter(|_| {
+        let client = Peer::connect_unless_reset(lb.address());
+        client.is_some_and(|client| client.is_echoed(b"hi"))
+    });
+    // Those of the bad one end by its reset, or go to the good one if it came before the connect was seen.
+    assert!(echoed.count() >= 20);
+    assert_eq!(lb.finish().service("echo").0, 40);
+}

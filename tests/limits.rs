@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use super::common::{Backend, Balancer, Config, Peer, Program, at_once, expect_refusal, lb_command};
+use super::common::{Backend, Balancer, Config, Peer, Program, at_once, expect_refusal, lb_command, tcp_server};
 
 const THREADS: usize = 16;
 const EACH: usize = 20;
@@ -225,4 +225,34 @@ fn without_descriptors_it_waits_quietly_and_goes_on_when_some_are_free() {
     }
     drop(waiting);
     assert_eq!(lb.finish().service("echo").0, 200);
+}
+
+#[test]
+fn an_idle_session_costs_at_most_512_bytes() {
+    const SESSIONS: usize = 4000;
+    raise_fd_limit();
+    let (_server, address) = tcp_server(&["0"]);
+    let lb = Balancer::start(&Config::with_backends(&[("a", address)]));
+    let session = |_| {
+        let peer = Peer::connect(lb.address());
+        peer.send_noise(1, 1024).expect_noise(1, 1024);
+        peer
+    };
+    // The first ones pay for what all share.
+    let mut peers: Vec<_> = (0..500).map(session).collect();
+    let before = lb.process().resident_kib();
+    peers.extend((0..SESSIONS).map(session));
+    let bytes = (lb.process().resident_kib() - before) as usize * 1024 / SESSIONS;
+    assert!(bytes <= 512, "{bytes} bytes for each of {SESSIONS} idle sessions");
+    drop(peers);
+}
+
+/// For the descriptors of this process.
+fn raise_fd_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised).unwrap();
 }

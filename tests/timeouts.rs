@@ -1,8 +1,9 @@
 //! Each timeout, in a second of its due, and never early.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::common::{Backend, Balancer, Blackhole, Config, Peer, Signal};
+use super::common::{Backend, Balancer, Blackhole, Config, Peer, Signal, tell};
 
 /// A span that is due after `due`, as seen from a moment before it began: never early, and at most a second late.
 fn assert_due(took: Duration, due: Duration) {
@@ -163,4 +164,44 @@ fn a_thousand_idle_sessions_end_together_at_their_due() {
         );
     }
     assert_eq!(lb.finish().ended("idle_timeout"), 1000);
+}
+
+#[test]
+fn timeouts_are_kept_when_the_machine_has_been_up_for_49_days_and_17_hours() {
+    // The clock of lb passes 2^32 milliseconds in the middle of the test.
+    if !rustix::process::geteuid().is_root() {
+        tell("timeouts_are_kept_when…: skipped: a time namespace needs root");
+        return;
+    }
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    let offset = (u32::MAX / 1000) - uptime as u32 - 2;
+    let backend = Backend::listen();
+    let config = Config::with_backends(&[("a", backend.address())]).service("idle_timeout = \"3s\"");
+    let lb = Balancer::start_with(&config, |command| {
+        let mut shifted = Command::new("unshare");
+        shifted
+            .args(["--time", "--monotonic", &offset.to_string()])
+            .arg(command.get_program());
+        shifted.current_dir(command.get_current_dir().unwrap());
+        shifted.stdout(Stdio::piped()).stderr(Stdio::piped());
+        shifted
+    });
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let from = Instant::now();
+            let client = Peer::connect(lb.address());
+            client.expect_silence(Duration::from_millis(700));
+            (client, from)
+        })
+        .collect();
+    for (client, from) in clients {
+        assert_due(client.time_to_reset(from), Duration::from_secs(3));
+    }
+    let ended = std::fs::read_to_string(format!("/proc/{}/timens_offsets", lb.process().0)).unwrap();
+    assert!(
+        ended.contains(&offset.to_string()),
+        "it ran in the time of the machine: {ended}"
+    );
+    assert_eq!(lb.finish().ended("idle_timeout"), 4);
 }

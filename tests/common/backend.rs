@@ -82,7 +82,11 @@ impl Backend {
     }
 
     pub(crate) fn echo() -> Self {
-        Self::serve(Peer::echo)
+        Self::echo_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    pub(crate) fn echo_at(address: SocketAddr) -> Self {
+        Self::serve_at(address, Peer::echo)
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {

@@ -163,25 +163,38 @@ impl Peer {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Waits until the other end's kernel has all that was sent: a reset can't destroy it any more.
-    pub(crate) fn wait_until_acknowledged(&self) -> &Self {
+    /// Bytes that were sent and that the other end's kernel hasn't acknowledged: the fifth field of its line in `/proc/net/tcp`
+    /// is tx_queue:rx_queue (proc(5)).
+    fn unacknowledged(&self) -> usize {
         let inode = std::fs::read_link(format!("/proc/self/fd/{}", self.stream.as_raw_fd())).unwrap();
         let inode = inode
             .to_string_lossy()
             .trim_matches(|letter: char| !letter.is_ascii_digit())
             .to_owned();
+        let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+        let mut lines = table
+            .lines()
+            .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        let line = lines
+            .find(|fields| fields.get(9) == Some(&inode.as_str()))
+            .expect("its line");
+        usize::from_str_radix(line[4].split_once(':').unwrap().0, 16).unwrap()
+    }
+
+    /// Waits until the other end's kernel has all that was sent: a reset can't destroy it any more.
+    pub(crate) fn wait_until_acknowledged(&self) -> &Self {
         super::eventually("everything sent is acknowledged", || {
-            let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
-            let line = table
-                .lines()
-                .find(|line| line.split_ascii_whitespace().nth(9) == Some(&inode))?;
-            // The fifth field is tx_queue:rx_queue; on an established connection what isn't acknowledged (proc(5)).
-            line.split_ascii_whitespace()
-                .nth(4)?
-                .starts_with("00000000:")
-                .then_some(())
+            (self.unacknowledged() == 0).then_some(())
         });
         self
+    }
+
+    /// Sends until nobody takes any more, then resets: how many bytes of the noise the other end's kernel had taken.
+    pub(crate) fn send_until_stuck_then_reset(self, seed: u64) -> usize {
+        let sent = self.send_until_stuck(seed, Duration::from_millis(300));
+        let taken = sent - self.unacknowledged();
+        self.reset();
+        taken
     }
 
     /// Sends until that isn't possible any more: the other side has gone.
