@@ -179,7 +179,11 @@ impl Worker {
 
     /// Makes an arrival a session.
     fn adopt(&mut self, arrival: Arrival) {
-        let Arrival { socket: socket_fd, client, mut ticket } = arrival;
+        let Arrival {
+            socket: socket_fd,
+            client,
+            mut ticket,
+        } = arrival;
         let Some(key) = self.slots.reserve() else {
             ticket.end = End::Refused;
             drop(RealSocket::new(socket_fd));
