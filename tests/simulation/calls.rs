@@ -32,8 +32,8 @@ impl Kernel {
         if held > 0 {
             self.violate(format!("reads from {id} while {held} bytes it sent are held"));
         }
-        if self.sockets[id].fin_told.is_some() {
-            self.violate(format!("reads from {id} after its FIN"));
+        if self.sockets[id].is_read_out {
+            self.violate(format!("reads from {id} after its end"));
         }
         let later = self.faults.later;
         if self.rng.percent(later) {
@@ -67,18 +67,14 @@ impl Kernel {
         }
         if socket.fin_arrived {
             // SOCK_DONE comes before sk_err in tcp_recvmsg: a RST behind a FIN is not seen by reading.
-            if socket.fin_told.is_none() {
-                socket.fin_told = Some(call);
-                self.active_at = now;
-                self.progress += 1;
-            }
-            return Err(Read::Fin);
-        }
-        if !socket.rst_arrived {
+            socket.fin_told = Some(call);
+        } else if !socket.rst_arrived {
             return Err(Read::Wait);
         }
-        if std::mem::take(&mut socket.error) {
-            self.progress += 1;
+        socket.is_read_out = true;
+        self.active_at = now;
+        self.progress += 1;
+        if !socket.fin_arrived && std::mem::take(&mut socket.error) {
             self.told_broken(id);
             return Err(Read::Gone);
         }

@@ -76,6 +76,8 @@ pub(crate) struct Tcp {
     /// A write was refused or cut short: room will be an event.
     pub(crate) is_short: bool,
     pub(crate) edge: bool,
+    /// A read gave the end.
+    pub(super) is_read_out: bool,
     /// Calls in which the session learnt of FIN and of RST.
     pub(crate) fin_told: Option<u64>,
     pub(crate) rst_told: Option<u64>,
@@ -207,6 +209,7 @@ impl Kernel {
             is_finished: false,
             is_short: false,
             edge: false,
+            is_read_out: false,
             fin_told: None,
             rst_told: None,
             peer_waiting: 0,

@@ -9,6 +9,7 @@ use lb::session::{Connect, Read, SessionOptions, Socket, World, Write};
 use lb::types::{BackendId, ConnectFailure, Lane, Moment, Side, Way};
 
 use super::kernel::{Buffers, CLIENT, Fate, Fd, Id, Kernel, Link};
+use super::model::LATENESS;
 
 pub(crate) type Shared = Rc<RefCell<Kernel>>;
 
@@ -201,7 +202,7 @@ impl SimWorld {
             if socket.is_settled {
                 wrong.push(format!("connects again before {id}, which failed, is closed"));
             }
-            if now >= socket.opened.plus(self.options.connect_timeout) {
+            if now > socket.opened.plus(self.options.connect_timeout).plus(LATENESS) {
                 wrong.push(format!("connects again before {id}, which is overdue, is closed"));
             }
             if socket.lane == lane {
