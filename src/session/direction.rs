@@ -294,7 +294,11 @@ impl<P> Direction<P> {
         let bytes = scratch.get(..received).unwrap_or_default();
         let sent = match target.socket.send(bytes) {
             Write::Bytes(sent) => sent,
-            Write::Wait | Write::Later => 0,
+            Write::Wait => {
+                target.writable = false;
+                0
+            }
+            Write::Later => 0,
             Write::Gone => {
                 target.broken = true;
                 self.abandon();

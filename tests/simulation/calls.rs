@@ -32,6 +32,9 @@ impl Kernel {
         if held > 0 {
             self.violate(format!("reads from {id} while {held} bytes it sent are held"));
         }
+        if self.sockets[id].is_exhausted && self.sockets[id].rst_told.is_none() {
+            self.violate(format!("reads from {id} again, though it said Wait"));
+        }
         if self.sockets[id].is_read_out {
             self.violate(format!("reads from {id} after its end"));
         }
@@ -69,6 +72,7 @@ impl Kernel {
             // SOCK_DONE comes before sk_err in tcp_recvmsg: a RST behind a FIN is not seen by reading.
             socket.fin_told = Some(call);
         } else if !socket.rst_arrived {
+            socket.is_exhausted = true;
             return Err(Read::Wait);
         }
         socket.is_read_out = true;
@@ -104,6 +108,10 @@ impl Kernel {
         self.enter(id, "splice_in");
         let place = self.sockets[id].read;
         let outcome = if self.faults.no_splice {
+            self.splices_in_vain += 1;
+            if self.splices_in_vain > 2 {
+                self.violate("splices again what can't be spliced".to_owned());
+            }
             Read::Unsupported
         } else {
             let slots = self.pipe_slots.saturating_sub(slots_used);
@@ -125,6 +133,9 @@ impl Kernel {
         if bytes == 0 {
             self.violate(format!("writes nothing to {id}"));
         }
+        if self.sockets[id].is_refused {
+            self.violate(format!("writes to {id} again, though it said Wait"));
+        }
         let later = self.faults.later;
         if self.rng.percent(later) {
             self.was_short_of_memory = true;
@@ -141,6 +152,7 @@ impl Kernel {
         let taken = bytes.min(socket.room());
         socket.is_short |= taken < bytes;
         if taken == 0 {
+            socket.is_refused = true;
             return Write::Wait;
         }
         socket.unacknowledged += taken;

@@ -332,7 +332,12 @@ impl Play {
             }
         }
         let next = next.min(now.plus(Duration::from_secs(3600)));
-        let lateness = Duration::from_nanos(self.rng.below(LATENESS.as_nanos() as u64 / 4));
+        let lateness_max = if self.rng.percent(50) {
+            0
+        } else {
+            LATENESS.as_nanos() as u64 / 4
+        };
+        let lateness = Duration::from_nanos(self.rng.below(lateness_max + 1));
         self.stage
             .advance(next.since(now) + if next > now { lateness } else { Duration::ZERO });
     }

@@ -76,6 +76,9 @@ pub(crate) struct Tcp {
     /// A write was refused or cut short: room will be an event.
     pub(crate) is_short: bool,
     pub(crate) edge: bool,
+    /// A call said `Wait`, and no event came since: to ask again is a call for nothing.
+    pub(crate) is_refused: bool,
+    pub(crate) is_exhausted: bool,
     /// A read gave the end.
     pub(super) is_read_out: bool,
     /// Calls in which the session learnt of FIN and of RST.
@@ -152,6 +155,7 @@ pub(crate) struct Kernel {
     pub(crate) active_at: Moment,
     pub(crate) pipes_out: usize,
     pub(crate) pipes_ever: u64,
+    pub(crate) splices_in_vain: u32,
     pub(crate) notes: Vec<String>,
     pub(crate) is_tracing: bool,
 }
@@ -175,6 +179,7 @@ impl Kernel {
             active_at: Moment::START,
             pipes_out: 0,
             pipes_ever: 0,
+            splices_in_vain: 0,
             notes: Vec::new(),
             is_tracing: false,
         }
@@ -209,6 +214,8 @@ impl Kernel {
             is_finished: false,
             is_short: false,
             edge: false,
+            is_refused: false,
+            is_exhausted: false,
             is_read_out: false,
             fin_told: None,
             rst_told: None,

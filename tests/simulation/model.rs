@@ -44,7 +44,32 @@ pub(crate) fn check_live(stage: &Stage) {
     let mut wrong = Vec::new();
     {
         let kernel = stage.kernel.borrow();
-        let Some(pair) = pair(&kernel) else { return };
+        let Some(pair) = pair(&kernel) else {
+            let is_gone = kernel.sockets[CLIENT].rst_told.is_some();
+            drop(kernel);
+            if is_gone {
+                let mut kernel = stage.kernel.borrow_mut();
+                kernel.violate("the client is gone, and it goes on connecting".to_owned());
+            }
+            return;
+        };
+        let is_held_up = kernel.was_short_of_memory || stage.is_queued;
+        for (dead, alive) in pair {
+            let was_delivered = alive.sent == dead.arrived && alive.unacknowledged == 0;
+            if dead.rst_told == Some(kernel.call) && alive.rst_told.is_none() && was_delivered && !is_held_up {
+                wrong.push(format!("{:?} is gone, nothing is on its way, and it lives", dead.side));
+            }
+        }
+        let ways_with_bytes = pair
+            .iter()
+            .filter(|(source, target)| source.read > target.sent && target.rst_told.is_none())
+            .count();
+        if kernel.pipes_out > ways_with_bytes {
+            wrong.push(format!(
+                "{} pipes for {ways_with_bytes} ways that hold bytes",
+                kernel.pipes_out
+            ));
+        }
         if pair.iter().all(|(side, _)| side.is_finished) {
             wrong.push("both FINs are passed on, and it lives".to_owned());
         }

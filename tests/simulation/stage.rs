@@ -97,6 +97,10 @@ impl Stage {
                 .sockets
                 .iter()
                 .position(|socket| socket.lane == lane && socket.fd == Fd::Open);
+            if let Some(id) = told {
+                kernel.sockets[id].is_refused &= !ready.writable;
+                kernel.sockets[id].is_exhausted &= !ready.readable;
+            }
             if ready.broken
                 && let Some(id) = told
                 && (id == CLIENT || kernel.winner == Some(id))
