@@ -10,6 +10,7 @@ mod model;
 mod peer;
 mod rng;
 mod stage;
+mod tables;
 mod world;
 
 use lb::observe::End;

@@ -59,9 +59,7 @@ pub(super) enum Ending {
 pub(super) enum Flow {
     /// The source may bring more.
     Open,
-    /// The source has ended; what is held is still to be delivered.
-    Ending(Ending),
-    /// Everything is delivered, and a FIN is passed on.
+    /// The source has ended, everything is delivered, and a FIN is passed on.
     Ended(Ending),
     /// The target is gone: nothing can be delivered any more.
     Abandoned,
@@ -126,11 +124,9 @@ impl<P> Direction<P> {
 
     /// The source turned out to be reset, however it had ended before.
     pub(super) fn source_broke(&mut self) {
-        self.flow = match self.flow {
-            Flow::Ending(_) => Flow::Ending(Ending::Reset),
-            Flow::Ended(_) => Flow::Ended(Ending::Reset),
-            flow @ (Flow::Open | Flow::Abandoned) => flow,
-        };
+        if let Flow::Ended(ending) = &mut self.flow {
+            *ending = Ending::Reset;
+        }
     }
 
     /// Moves what can be moved.
@@ -141,10 +137,7 @@ impl<P> Direction<P> {
         world: &mut W,
     ) -> Pump {
         let mut turn_bytes = TURN_BYTES;
-        loop {
-            if matches!(self.flow, Flow::Ended(_) | Flow::Abandoned) {
-                return Pump::Rest;
-            }
+        while self.flow == Flow::Open {
             match self.deliver(target, world) {
                 None => {}
                 Some(Write::Later) => return Pump::Later,
@@ -155,13 +148,6 @@ impl<P> Direction<P> {
                 }
                 Some(Write::Wait | Write::Bytes(_)) => return Pump::Rest,
             }
-            if let Flow::Ending(ending) = self.flow {
-                if ending == Ending::Fin && !target.socket.finish() {
-                    target.broken = true;
-                }
-                self.flow = Flow::Ended(ending);
-                return Pump::Rest;
-            }
             // While the target can't take anything the source rests: that is the backpressure.
             if !source.readable || !target.writable {
                 return Pump::Rest;
@@ -169,21 +155,24 @@ impl<P> Direction<P> {
             if turn_bytes == 0 {
                 return Pump::Again;
             }
+            // Nothing is held when it is read, so an end that is read comes after everything before it.
             match self.take(source, target, world) {
                 Read::Bytes(bytes) => turn_bytes = turn_bytes.saturating_sub(bytes),
+                Read::Fin | Read::Wait if source.broken => self.flow = Flow::Ended(Ending::Reset),
                 Read::Fin => {
-                    self.flow = Flow::Ending(if source.broken { Ending::Reset } else { Ending::Fin });
+                    self.flow = Flow::Ended(Ending::Fin);
+                    target.broken |= !target.socket.finish();
                 }
                 Read::Gone => {
                     source.broken = true;
-                    self.flow = Flow::Ending(Ending::Reset);
+                    self.flow = Flow::Ended(Ending::Reset);
                 }
                 Read::Later => return Pump::Later,
-                Read::Wait if source.broken => self.flow = Flow::Ending(Ending::Reset),
                 Read::Wait => source.readable = false,
                 Read::Unsupported => self.pace = Pace::CopyOnly,
             }
         }
+        Pump::Rest
     }
 
     /// Delivers what is held. `None`: nothing is held any more.

@@ -9,7 +9,6 @@ use lb::session::{Connect, Read, SessionOptions, Socket, World, Write};
 use lb::types::{BackendId, ConnectFailure, Lane, Moment, Side, Way};
 
 use super::kernel::{Buffers, CLIENT, Fate, Fd, Id, Kernel, Link};
-use super::model::LATENESS;
 
 pub(crate) type Shared = Rc<RefCell<Kernel>>;
 
@@ -191,7 +190,6 @@ impl SimWorld {
     /// What a connect must hold to: enough leave for those under way, and none of them known to be dead.
     fn check_connect(&self, lane: Lane) {
         let mut kernel = self.kernel.borrow_mut();
-        let now = kernel.now;
         let mut alive = 0;
         let mut wrong = Vec::new();
         for (id, socket) in kernel.sockets.iter().enumerate().skip(1) {
@@ -201,9 +199,6 @@ impl SimWorld {
             alive += 1;
             if socket.is_settled {
                 wrong.push(format!("connects again before {id}, which failed, is closed"));
-            }
-            if now > socket.opened.plus(self.options.connect_timeout).plus(LATENESS) {
-                wrong.push(format!("connects again before {id}, which is overdue, is closed"));
             }
             if socket.lane == lane {
                 wrong.push(format!("{lane:?} belongs to {id} already"));

@@ -1,0 +1,737 @@
+//! Single cases by name: how such programs broke before, one table a fault.
+
+use std::time::Duration;
+
+use lb::observe::End;
+use lb::session::SessionOptions;
+use lb::types::{BackendId, ConnectFailure, Lane, Moment, Readiness};
+
+use super::kernel::{Buffers, CLIENT, Fate, Fd, Id, Kernel, Link};
+use super::model;
+use super::rng::Rng;
+use super::stage::Stage;
+use super::world::SimWorld;
+
+const SCRATCH: usize = 64;
+const BACKEND: Id = 1;
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(100);
+const HEDGE_AFTER: Duration = Duration::from_millis(10);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+const WIDE: Buffers = Buffers {
+    receive: 1 << 20,
+    send: 1 << 20,
+    peer: 1 << 20,
+};
+/// Takes this much and no more while the peer doesn't read.
+const NARROW: Buffers = Buffers {
+    receive: 1 << 20,
+    send: 30,
+    peer: 10,
+};
+
+fn world(buffers: Buffers, fates: &[Fate]) -> SimWorld {
+    let options = SessionOptions {
+        connect_timeout: CONNECT_TIMEOUT,
+        connect_retries: 2,
+        hedge_after: Some(HEDGE_AFTER),
+        idle_timeout: IDLE_TIMEOUT,
+        half_close_timeout: HALF_CLOSE_TIMEOUT,
+    };
+    let mut kernel = Kernel::new(1, Rng::new(1));
+    kernel.is_tracing = true;
+    kernel.pipe_bytes = 4 * SCRATCH;
+    let mut world = SimWorld::new(kernel, options, SCRATCH, buffers);
+    world.plans = fates.iter().map(|fate| (*fate, Duration::ZERO)).collect();
+    world
+}
+
+/// A client and a backend that took the connection.
+fn relay(client: Buffers, backend: Buffers) -> Stage {
+    let mut stage = Stage::start(world(backend, &[Fate::Up]), client);
+    connects(&stage);
+    settle(&mut stage);
+    assert_eq!(stage.kernel.borrow().winner, Some(BACKEND));
+    stage
+}
+
+/// Every connect under way comes to its end.
+fn connects(stage: &Stage) {
+    let count = stage.kernel.borrow().sockets.len();
+    for id in 1..count {
+        stage.kernel.borrow_mut().settle(id);
+    }
+}
+
+/// Tells the session what there is until there is nothing more; how many calls that took.
+fn settle(stage: &mut Stage) -> u32 {
+    let mut calls = 0;
+    loop {
+        let count = stage.kernel.borrow().sockets.len();
+        for id in 0..count {
+            stage.poll(id);
+        }
+        if stage.fetched.is_empty() && !stage.is_queued {
+            break;
+        }
+        while !stage.fetched.is_empty() {
+            stage.handle(0);
+            calls += 1;
+        }
+        if stage.is_queued {
+            stage.turn();
+            calls += 1;
+        }
+        assert!(calls < 1000, "{}", story(stage));
+    }
+    model::check_rest(stage);
+    fine(stage);
+    calls
+}
+
+/// The peers' kernels and the peers take everything, as long as there is something.
+fn drain(stage: &mut Stage) {
+    for _ in 0..100_000 {
+        let is_idle = {
+            let mut kernel = stage.kernel.borrow_mut();
+            for id in 0..kernel.sockets.len() {
+                if kernel.sockets[id].fd == Fd::Open {
+                    kernel.carry(id, usize::MAX);
+                    kernel.peer_reads(id, usize::MAX);
+                }
+            }
+            kernel
+                .sockets
+                .iter()
+                .all(|socket| !socket.edge && socket.unacknowledged == 0 || socket.fd != Fd::Open)
+        };
+        settle(stage);
+        if is_idle {
+            return;
+        }
+    }
+    panic!("never done: {}", story(stage));
+}
+
+/// Time passes, deadline by deadline, until it ends; when it did.
+fn wait_for_end(stage: &mut Stage) -> Duration {
+    let start = stage.now();
+    let mut calls = 0;
+    while stage.end.is_none() {
+        let (now, deadline) = (stage.now(), stage.deadline());
+        assert!(deadline < Moment::NEVER && calls < 5_000, "{}", story(stage));
+        stage.advance(deadline.since(now));
+        model::check_overdue(stage);
+        stage.turn();
+        settle(stage);
+        calls += 1;
+    }
+    stage.now().since(start)
+}
+
+fn story(stage: &Stage) -> String {
+    let violations = stage.violations().join("; ");
+    format!("{violations}\n{}", stage.kernel.borrow().notes.join("\n"))
+}
+
+fn fine(stage: &Stage) {
+    assert!(stage.violations().is_empty(), "{}", story(stage));
+}
+
+fn ended(stage: &Stage, end: End) {
+    assert_eq!(stage.end, Some(end), "{}", story(stage));
+    fine(stage);
+}
+
+fn sends(stage: &Stage, id: Id, bytes: usize) {
+    assert!(stage.kernel.borrow_mut().peer_sends(id, bytes));
+}
+
+fn fins(stage: &Stage, id: Id) {
+    stage.kernel.borrow_mut().peer_fins(id);
+}
+
+fn resets(stage: &Stage, id: Id) {
+    stage.kernel.borrow_mut().peer_resets(id);
+}
+
+fn sent(stage: &Stage, id: Id) -> u64 {
+    stage.kernel.borrow().sockets[id].sent
+}
+
+fn other(id: Id) -> Id {
+    if id == CLIENT { BACKEND } else { CLIENT }
+}
+
+fn closed_by(id: Id) -> End {
+    if id == CLIENT {
+        End::ClientClosed
+    } else {
+        End::BackendClosed
+    }
+}
+
+fn reset_by(id: Id) -> End {
+    if id == CLIENT {
+        End::ClientReset
+    } else {
+        End::BackendReset
+    }
+}
+
+/// Enough full reads for splicing to begin, delivered.
+fn warm_up(stage: &mut Stage, source: Id) {
+    sends(stage, source, 4 * SCRATCH);
+    drain(stage);
+    assert!(stage.kernel.borrow().pipes_ever > 0, "{}", story(stage));
+}
+
+#[test]
+fn a_fin_comes_after_all_bytes_and_the_other_way_lives() {
+    for first in [CLIENT, BACKEND] {
+        let mut stage = relay(NARROW, NARROW);
+        sends(&stage, first, 1000);
+        fins(&stage, first);
+        drain(&mut stage);
+        assert_eq!(sent(&stage, other(first)), 1000);
+        assert!(stage.kernel.borrow().peer_sees_fin(other(first)), "{}", story(&stage));
+        sends(&stage, other(first), 2000);
+        drain(&mut stage);
+        assert_eq!(sent(&stage, first), 2000, "{}", story(&stage));
+        fins(&stage, other(first));
+        drain(&mut stage);
+        ended(&stage, closed_by(first));
+    }
+}
+
+#[test]
+fn a_half_closed_session_is_reaped_at_half_close_timeout() {
+    for first in [CLIENT, BACKEND] {
+        let mut stage = relay(WIDE, WIDE);
+        fins(&stage, first);
+        settle(&mut stage);
+        assert_eq!(wait_for_end(&mut stage), HALF_CLOSE_TIMEOUT);
+        ended(&stage, End::HalfCloseTimeout);
+    }
+}
+
+#[test]
+fn a_silent_session_is_reaped_at_idle_timeout() {
+    let mut stage = relay(WIDE, WIDE);
+    stage.advance(Duration::from_secs(50));
+    sends(&stage, CLIENT, 1);
+    drain(&mut stage);
+    assert_eq!(wait_for_end(&mut stage), IDLE_TIMEOUT);
+    ended(&stage, End::IdleTimeout);
+}
+
+#[test]
+fn a_blocked_writer_is_closed_at_idle_timeout_with_bytes_pending() {
+    for source in [CLIENT, BACKEND] {
+        let mut stage = relay(NARROW, NARROW);
+        sends(&stage, source, 1000);
+        settle(&mut stage);
+        assert_eq!(sent(&stage, other(source)), 30);
+        assert_eq!(wait_for_end(&mut stage), IDLE_TIMEOUT);
+        ended(&stage, End::IdleTimeout);
+    }
+}
+
+/// A named state of a session, and how it is brought about.
+type State = (&'static str, fn() -> Stage);
+
+const STATES: [State; 8] = [
+    ("connecting", || {
+        Stage::start(world(WIDE, &[Fate::Silent, Fate::Silent]), WIDE)
+    }),
+    ("idle", || relay(WIDE, WIDE)),
+    ("held for the backend", || blocked(CLIENT)),
+    ("held for the client", || blocked(BACKEND)),
+    ("client finished", || half_closed(CLIENT)),
+    ("backend finished", || half_closed(BACKEND)),
+    ("resetting the backend", || resetting(CLIENT)),
+    ("resetting the client", || resetting(BACKEND)),
+];
+
+fn blocked(source: Id) -> Stage {
+    let mut stage = relay(NARROW, NARROW);
+    sends(&stage, source, 1000);
+    settle(&mut stage);
+    stage
+}
+
+fn half_closed(first: Id) -> Stage {
+    let mut stage = relay(NARROW, NARROW);
+    fins(&stage, first);
+    settle(&mut stage);
+    stage
+}
+
+fn resetting(dead: Id) -> Stage {
+    let mut stage = relay(NARROW, NARROW);
+    sends(&stage, dead, 20);
+    resets(&stage, dead);
+    settle(&mut stage);
+    assert_eq!(sent(&stage, other(dead)), 20);
+    assert_eq!(stage.end, None, "{}", story(&stage));
+    assert_eq!(stage.kernel.borrow().sockets[dead].fd, Fd::Reset, "{}", story(&stage));
+    stage
+}
+
+/// News of a socket, by its name.
+type News = (&'static str, fn(&Stage, Id));
+
+const NEWS: [News; 6] = [
+    ("IN", |stage, id| sends(stage, id, 100)),
+    ("OUT", |stage, id| stage.kernel.borrow_mut().carry(id, 10)),
+    ("RDHUP", fins),
+    ("ERR", resets),
+    ("IN and RDHUP", |stage, id| {
+        sends(stage, id, SCRATCH);
+        fins(stage, id);
+    }),
+    ("IN and ERR", |stage, id| {
+        sends(stage, id, SCRATCH);
+        resets(stage, id);
+    }),
+];
+
+#[test]
+fn in_every_state_every_event_wakes_at_most_three_times() {
+    for (state, make) in STATES {
+        for (news, happen) in NEWS {
+            for id in [CLIENT, BACKEND] {
+                let mut stage = make();
+                let can_happen = {
+                    let kernel = stage.kernel.borrow();
+                    let socket = &kernel.sockets[id];
+                    socket.fd == Fd::Open && socket.link == Link::Up && (news == "OUT" || !socket.fin_arrived)
+                };
+                if !can_happen {
+                    continue;
+                }
+                happen(&stage, id);
+                let wakes = settle(&mut stage);
+                assert!(wakes <= 3, "{state}, {news} of {id}: {wakes} wakes\n{}", story(&stage));
+                wait_for_end(&mut stage);
+                fine(&stage);
+            }
+        }
+    }
+}
+
+#[test]
+fn in_every_state_events_of_nothing_do_nothing() {
+    for (state, make) in STATES {
+        for id in [CLIENT, BACKEND] {
+            let mut stage = make();
+            let lane = stage.kernel.borrow().sockets[id].lane;
+            let is_under_way = matches!(stage.kernel.borrow().sockets[id].link, Link::Pending(..));
+            let before = stage.deadline();
+            for (readable, writable) in [(true, false), (false, true), (true, true), (false, false)] {
+                stage.event(
+                    lane,
+                    Readiness {
+                        readable,
+                        writable: writable && !is_under_way,
+                        ..Readiness::default()
+                    },
+                );
+                fine(&stage);
+            }
+            assert_eq!(
+                (stage.end, stage.deadline()),
+                (None, before),
+                "{state}, {id}: {}",
+                story(&stage)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_that_resets_takes_everything_with_it_in_every_state() {
+    for (state, make) in STATES {
+        let mut stage = make();
+        if stage.kernel.borrow().sockets[CLIENT].fd != Fd::Open {
+            continue;
+        }
+        resets(&stage, CLIENT);
+        let start = stage.now();
+        settle(&mut stage);
+        drain(&mut stage);
+        wait_for_end(&mut stage);
+        fine(&stage);
+        assert!(
+            stage.now().since(start) <= Duration::from_secs(1),
+            "{state}: {}",
+            story(&stage)
+        );
+    }
+}
+
+#[test]
+fn a_client_that_resets_ends_a_race_of_two_connects() {
+    let mut stage = Stage::start(world(WIDE, &[Fate::Silent, Fate::Silent]), WIDE);
+    stage.advance(HEDGE_AFTER);
+    stage.turn();
+    assert_eq!((stage.world.holds.get(), stage.world.races.get()), (2, 1));
+    resets(&stage, CLIENT);
+    settle(&mut stage);
+    ended(&stage, End::ClientReset);
+}
+
+#[test]
+fn payloads_around_the_buffer_size_arrive_whole_before_fin() {
+    for k in 1..=6 {
+        for bytes in [k * SCRATCH - 1, k * SCRATCH, k * SCRATCH + 1] {
+            for source in [CLIENT, BACKEND] {
+                for is_warm in [false, true] {
+                    for fin_comes_along in [false, true] {
+                        let mut stage = relay(WIDE, WIDE);
+                        if is_warm {
+                            warm_up(&mut stage, source);
+                        }
+                        let before = sent(&stage, other(source));
+                        sends(&stage, source, bytes);
+                        if !fin_comes_along {
+                            settle(&mut stage);
+                        }
+                        fins(&stage, source);
+                        settle(&mut stage);
+                        assert_eq!(sent(&stage, other(source)) - before, bytes as u64);
+                        fins(&stage, other(source));
+                        settle(&mut stage);
+                        ended(&stage, closed_by(source));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backend_that_answers_and_closes_while_connecting_is_no_failure() {
+    for bytes in [0, 1, SCRATCH, 5000] {
+        let mut stage = Stage::start(world(WIDE, &[Fate::UpThenFin(bytes)]), WIDE);
+        connects(&stage);
+        settle(&mut stage);
+        assert!(stage.world.failures.is_empty(), "{}", story(&stage));
+        assert_eq!(sent(&stage, CLIENT), bytes as u64);
+        assert!(stage.kernel.borrow().sockets[CLIENT].is_finished);
+        fins(&stage, CLIENT);
+        settle(&mut stage);
+        ended(&stage, End::BackendClosed);
+    }
+}
+
+#[test]
+fn what_a_backend_sent_before_its_reset_is_delivered_even_while_connecting() {
+    for bytes in [1, SCRATCH, 5000] {
+        let mut stage = Stage::start(world(WIDE, &[Fate::UpThenReset(bytes)]), NARROW);
+        connects(&stage);
+        settle(&mut stage);
+        drain(&mut stage);
+        assert_eq!(sent(&stage, CLIENT), bytes as u64, "{}", story(&stage));
+        wait_for_end(&mut stage);
+        ended(&stage, End::BackendReset);
+    }
+}
+
+#[test]
+fn bytes_in_the_pipe_survive_the_fin_of_their_sender() {
+    for source in [CLIENT, BACKEND] {
+        let mut stage = relay(NARROW, NARROW);
+        warm_up(&mut stage, source);
+        sends(&stage, source, 2 * SCRATCH);
+        fins(&stage, source);
+        settle(&mut stage);
+        assert_eq!(stage.kernel.borrow().pipes_out, 1, "{}", story(&stage));
+        drain(&mut stage);
+        assert_eq!(sent(&stage, other(source)), 6 * SCRATCH as u64);
+        fins(&stage, other(source));
+        settle(&mut stage);
+        ended(&stage, closed_by(source));
+    }
+}
+
+#[test]
+fn bytes_in_the_pipe_survive_the_reset_of_their_sender() {
+    for source in [CLIENT, BACKEND] {
+        let mut stage = relay(NARROW, NARROW);
+        warm_up(&mut stage, source);
+        sends(&stage, source, 10 * SCRATCH);
+        settle(&mut stage);
+        assert_eq!(stage.kernel.borrow().pipes_out, 1, "{}", story(&stage));
+        resets(&stage, source);
+        settle(&mut stage);
+        drain(&mut stage);
+        assert_eq!(sent(&stage, other(source)), 14 * SCRATCH as u64, "{}", story(&stage));
+        wait_for_end(&mut stage);
+        ended(&stage, reset_by(source));
+    }
+}
+
+#[test]
+fn a_target_that_goes_takes_its_pipe_along() {
+    for source in [CLIENT, BACKEND] {
+        let mut stage = relay(NARROW, NARROW);
+        warm_up(&mut stage, source);
+        sends(&stage, source, 10 * SCRATCH);
+        settle(&mut stage);
+        resets(&stage, other(source));
+        settle(&mut stage);
+        ended(&stage, reset_by(other(source)));
+    }
+}
+
+#[test]
+fn one_segment_with_data_and_fin_is_passed_on_each_way() {
+    for source in [CLIENT, BACKEND] {
+        let mut stage = relay(WIDE, WIDE);
+        sends(&stage, source, 5);
+        fins(&stage, source);
+        settle(&mut stage);
+        drain(&mut stage);
+        assert_eq!(sent(&stage, other(source)), 5);
+        assert!(stage.kernel.borrow().peer_sees_fin(other(source)), "{}", story(&stage));
+    }
+}
+
+#[test]
+fn a_reset_stays_a_reset_and_a_fin_a_fin_each_way() {
+    for source in [CLIENT, BACKEND] {
+        let mut stage = relay(WIDE, WIDE);
+        sends(&stage, source, 5);
+        resets(&stage, source);
+        settle(&mut stage);
+        drain(&mut stage);
+        wait_for_end(&mut stage);
+        ended(&stage, reset_by(source));
+        let kernel = stage.kernel.borrow();
+        let survivor = &kernel.sockets[other(source)];
+        assert_eq!(
+            (survivor.fd, survivor.is_finished, survivor.sent),
+            (Fd::Reset, false, 5)
+        );
+    }
+}
+
+#[test]
+fn a_reset_after_a_fin_is_passed_on_as_well() {
+    for source in [CLIENT, BACKEND] {
+        let mut stage = half_closed(source);
+        resets(&stage, source);
+        settle(&mut stage);
+        wait_for_end(&mut stage);
+        ended(&stage, reset_by(source));
+    }
+}
+
+#[test]
+fn a_reset_waits_for_a_slow_reader_and_no_longer() {
+    for dead in [CLIENT, BACKEND] {
+        let mut stage = resetting(dead);
+        let pause = Duration::from_secs(10);
+        let until = stage.now().plus(pause);
+        while stage.deadline() <= until {
+            let span = stage.deadline().since(stage.now());
+            assert!(span <= Duration::from_millis(64), "{}", story(&stage));
+            stage.advance(span);
+            stage.turn();
+            assert_eq!(stage.end, None, "{}", story(&stage));
+        }
+        drain(&mut stage);
+        assert!(
+            wait_for_end(&mut stage) <= Duration::from_millis(64),
+            "{}",
+            story(&stage)
+        );
+        ended(&stage, reset_by(dead));
+    }
+}
+
+#[test]
+fn a_reset_towards_one_who_never_reads_is_given_up_at_half_close_timeout() {
+    let mut stage = resetting(BACKEND);
+    assert_eq!(wait_for_end(&mut stage), HALF_CLOSE_TIMEOUT);
+    ended(&stage, End::BackendReset);
+}
+
+#[test]
+fn a_side_found_dead_by_fin_or_write_is_passed_on_in_the_same_wake() {
+    // The event of the reset is still to come: a write, or a FIN, finds it out.
+    for (dead, by_fin) in [(CLIENT, false), (CLIENT, true), (BACKEND, false), (BACKEND, true)] {
+        let mut stage = relay(WIDE, WIDE);
+        resets(&stage, dead);
+        if by_fin {
+            fins(&stage, other(dead));
+        } else {
+            sends(&stage, other(dead), 5);
+        }
+        stage.poll(other(dead));
+        stage.handle(0);
+        ended(&stage, reset_by(dead));
+    }
+}
+
+#[test]
+fn a_broken_socket_with_nothing_to_read_is_gone() {
+    for id in [CLIENT, BACKEND] {
+        let mut stage = relay(WIDE, WIDE);
+        let lane = stage.kernel.borrow().sockets[id].lane;
+        let broken = Readiness {
+            broken: true,
+            ..Readiness::default()
+        };
+        stage.event(lane, broken);
+        ended(&stage, reset_by(id));
+    }
+}
+
+#[test]
+fn a_pipe_full_of_small_segments_is_no_drained_source() {
+    for slots in [1, 2, 16] {
+        let mut stage = relay(WIDE, WIDE);
+        stage.kernel.borrow_mut().pipe_slots = slots;
+        warm_up(&mut stage, BACKEND);
+        for _ in 0..500 {
+            sends(&stage, BACKEND, 1);
+        }
+        settle(&mut stage);
+        assert_eq!(sent(&stage, CLIENT), 4 * SCRATCH as u64 + 500, "{}", story(&stage));
+    }
+}
+
+#[test]
+fn three_full_reads_begin_to_splice_and_small_splices_end_it() {
+    let mut stage = relay(WIDE, WIDE);
+    let pipes = |stage: &Stage| stage.kernel.borrow().pipes_ever;
+    sends(&stage, CLIENT, 2 * SCRATCH);
+    settle(&mut stage);
+    sends(&stage, CLIENT, 1);
+    settle(&mut stage);
+    assert_eq!(pipes(&stage), 0, "{}", story(&stage));
+    warm_up(&mut stage, CLIENT);
+    for _ in 0..8 {
+        sends(&stage, CLIENT, 1);
+        settle(&mut stage);
+    }
+    let before = pipes(&stage);
+    for _ in 0..8 {
+        sends(&stage, CLIENT, 1);
+        settle(&mut stage);
+    }
+    assert_eq!(pipes(&stage), before, "{}", story(&stage));
+}
+
+#[test]
+fn a_connect_that_fails_is_tried_elsewhere_in_the_same_wake() {
+    for (fate, failure) in [
+        (Fate::Fails(ConnectFailure::Refused), ConnectFailure::Refused),
+        (Fate::UpThenReset(0), ConnectFailure::Reset),
+    ] {
+        let mut stage = Stage::start(world(WIDE, &[fate, Fate::Up]), WIDE);
+        connects(&stage);
+        assert!(stage.poll(BACKEND));
+        stage.handle(0);
+        let first = stage.world.picked[0];
+        assert_eq!(stage.world.failures, [(first, failure)], "{}", story(&stage));
+        assert_eq!(stage.kernel.borrow().sockets[BACKEND].fd, Fd::Reset);
+        assert_eq!(stage.world.picked.len(), 2);
+        connects(&stage);
+        settle(&mut stage);
+        assert_eq!(stage.world.connected, [stage.world.picked[1]]);
+        assert_eq!(stage.world.holds.get(), 1);
+    }
+}
+
+#[test]
+fn after_its_retries_a_session_ends_as_connect_failed() {
+    let fates = [
+        Fate::Fails(ConnectFailure::Refused),
+        Fate::Immediate(ConnectFailure::NoLocalPort),
+        Fate::UpThenReset(0),
+    ];
+    let mut stage = Stage::start(world(WIDE, &fates), WIDE);
+    for _ in 0..3 {
+        connects(&stage);
+        settle(&mut stage);
+    }
+    ended(&stage, End::ConnectFailed);
+    assert_eq!(stage.world.picked.len(), 3);
+}
+
+#[test]
+fn without_a_backend_it_ends_at_once() {
+    let mut empty = world(WIDE, &[]);
+    empty.backends = 0;
+    ended(&Stage::start(empty, WIDE), End::NoBackend);
+}
+
+#[test]
+fn silent_connects_are_given_up_in_time_one_after_the_other() {
+    let mut alone = world(WIDE, &[Fate::Silent; 3]);
+    alone.options.hedge_after = None;
+    let mut stage = Stage::start(alone, WIDE);
+    assert_eq!(wait_for_end(&mut stage), CONNECT_TIMEOUT * 3);
+    ended(&stage, End::ConnectFailed);
+    let expected: Vec<(BackendId, ConnectFailure)> = stage
+        .world
+        .picked
+        .iter()
+        .map(|id| (*id, ConnectFailure::TimedOut))
+        .collect();
+    assert_eq!(stage.world.failures, expected);
+}
+
+#[test]
+fn two_connects_overdue_in_one_wake_are_both_given_up() {
+    let mut stage = Stage::start(world(WIDE, &[Fate::Silent, Fate::Silent]), WIDE);
+    stage.advance(HEDGE_AFTER);
+    stage.turn();
+    stage.advance(CONNECT_TIMEOUT * 2);
+    stage.turn();
+    assert_eq!(stage.world.failures.len(), 2, "{}", story(&stage));
+    assert_eq!(stage.world.picked.len(), 3);
+    fine(&stage);
+}
+
+#[test]
+fn a_rival_that_wins_resets_the_silent_first_and_its_late_news_is_nobodys() {
+    let mut stage = Stage::start(world(WIDE, &[Fate::Silent, Fate::Up]), WIDE);
+    stage.advance(HEDGE_AFTER);
+    stage.turn();
+    let rival = 2;
+    stage.kernel.borrow_mut().settle(rival);
+    assert!(stage.poll(rival));
+    stage.handle(0);
+    assert_eq!(stage.kernel.borrow().winner, Some(rival));
+    assert_eq!(stage.kernel.borrow().sockets[BACKEND].fd, Fd::Reset);
+    assert_eq!((stage.world.holds.get(), stage.world.races.get()), (1, 0));
+    // Fetched in the same wake as the rival's: it must not be taken for the rival's.
+    stage.event(
+        Lane::FIRST_ATTEMPT,
+        Readiness {
+            readable: true,
+            writable: true,
+            read_closed: true,
+            broken: true,
+        },
+    );
+    assert_eq!(stage.end, None, "{}", story(&stage));
+    fine(&stage);
+}
+
+#[test]
+fn without_leave_nobody_races() {
+    let mut crowded = world(WIDE, &[Fate::Silent; 3]);
+    crowded.races_max = 0;
+    let mut stage = Stage::start(crowded, WIDE);
+    for _ in 0..5 {
+        stage.advance(HEDGE_AFTER);
+        stage.turn();
+    }
+    assert_eq!(stage.world.picked.len(), 1, "{}", story(&stage));
+    fine(&stage);
+}
