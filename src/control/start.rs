@@ -20,7 +20,7 @@ use crate::health::{Change, Prober, ProberHandle};
 use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters};
 use crate::pool::{Health, Limiter};
 use crate::service::Service;
-use crate::sys::{self, Sleep};
+use crate::sys::{self, Doorbell};
 use crate::types::WorkerId;
 use crate::worker::{self, WorkerHandle};
 
@@ -110,7 +110,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let process = Arc::new(Limiter::new(Some(budget.sessions_max)));
     let (failed, failures) = bounded(FAILURES_QUEUED);
     let (changed, changes) = unbounded();
-    let (prober_sleep, acceptor_sleep) = (Arc::new(Sleep::new()?), Arc::new(Sleep::new()?));
+    let (prober_doorbell, acceptor_doorbell) = (Arc::new(Doorbell::new()?), Arc::new(Doorbell::new()?));
     let mut workers = Vec::new();
     if let Some(service) = services.first() {
         for id in (0..workers_count).map(WorkerId) {
@@ -118,8 +118,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
                 access_log: access_log.clone(),
                 counters: Arc::clone(&counters),
                 failures: failed.clone(),
-                prober: Arc::clone(&prober_sleep),
-                acceptor: Arc::clone(&acceptor_sleep),
+                prober: Arc::clone(&prober_doorbell),
+                acceptor: Arc::clone(&acceptor_doorbell),
                 service: Arc::clone(service),
                 pipes_max: budget.pipes_per_worker,
                 races_max: budget.races_per_worker,
@@ -132,14 +132,14 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers: workers.iter().map(|(handle, _)| handle.clone()).collect(),
         process: Arc::clone(&process),
         counters: Arc::clone(&counters),
-        sleep: acceptor_sleep,
+        doorbell: acceptor_doorbell,
     };
     let acceptor = acceptor.spawn()?;
     let prober = Prober {
         targets,
         probes_max: usize::try_from(budget.probes_max).unwrap_or(usize::MAX),
         failures,
-        sleep: prober_sleep,
+        doorbell: prober_doorbell,
         changes: changed.clone(),
         counters: Arc::clone(&counters),
         seed: fastrand::u64(..),

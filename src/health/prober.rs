@@ -14,7 +14,7 @@ use super::probe::{Finding, Probe};
 use super::streak::Streak;
 use crate::observe::{ProcessCounters, supervise};
 use crate::pool::{Backend, Health, TrafficFailure};
-use crate::sys::{self, Clock, LocalPorts, Poller, Sleep};
+use crate::sys::{self, Clock, Doorbell, LocalPorts, Poller};
 use crate::types::{BackendAddr, BackendId, Moment, ServiceId};
 
 /// A backend that is down is probed at least this often, so that its return is seen in half a second (with `rise = 2`).
@@ -64,7 +64,7 @@ pub struct Prober {
     /// What workers tell.
     pub failures: Receiver<TrafficFailure>,
     /// By which they wake the thread.
-    pub sleep: Arc<Sleep>,
+    pub doorbell: Arc<Doorbell>,
     /// Where changes go.
     pub changes: Sender<Change>,
     /// Counts of the process.
@@ -77,7 +77,7 @@ pub struct Prober {
 #[derive(Debug)]
 pub struct ProberHandle {
     stop: Sender<()>,
-    sleep: Arc<Sleep>,
+    doorbell: Arc<Doorbell>,
     thread: JoinHandle<()>,
 }
 
@@ -85,7 +85,7 @@ impl ProberHandle {
     /// Ends the thread; probes under way are reset.
     pub fn stop(self) {
         if self.stop.send(()).is_ok() {
-            self.sleep.waker().wake();
+            self.doorbell.waker().wake();
         }
         if self.thread.join().is_err() {
             log::error!("the health thread ended in a panic");
@@ -100,7 +100,7 @@ impl Prober {
     /// No descriptor, or no thread, is left.
     pub fn spawn(self) -> io::Result<ProberHandle> {
         let (stop, stopped) = bounded(1);
-        let sleep = Arc::clone(&self.sleep);
+        let doorbell = Arc::clone(&self.doorbell);
         let mut first = Some(Poller::open()?);
         let thread = std::thread::Builder::new().name("health".into()).spawn(move || {
             supervise("health", &self.counters, || {
@@ -114,7 +114,7 @@ impl Prober {
                 io::Result::Ok(())
             });
         })?;
-        Ok(ProberHandle { stop, sleep, thread })
+        Ok(ProberHandle { stop, doorbell, thread })
     }
 }
 
@@ -147,7 +147,7 @@ struct Loop<'a> {
 
 impl<'a> Loop<'a> {
     fn new(prober: &'a Prober, poller: Poller) -> io::Result<Self> {
-        poller.add_readable(prober.sleep.waker(), WAKE_TOKEN, false)?;
+        poller.add_readable(prober.doorbell.waker(), WAKE_TOKEN, false)?;
         let now = Clock::now();
         let mut turn = Self {
             prober,
@@ -230,7 +230,7 @@ impl<'a> Loop<'a> {
     }
 
     fn wait(&mut self) {
-        self.prober.sleep.announce();
+        self.prober.doorbell.announce();
         let timeout = if self.prober.failures.is_empty() {
             self.timers.peek().map(|Reverse((at, _))| at.since(Clock::now()))
         } else {
@@ -239,7 +239,7 @@ impl<'a> Loop<'a> {
         if let Err(error) = self.poller.wait(timeout) {
             log::error!("health: waiting for events: {error}");
         }
-        self.prober.sleep.over();
+        self.prober.doorbell.over();
     }
 
     fn arm(&mut self, id: BackendId, at: Moment) {

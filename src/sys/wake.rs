@@ -41,12 +41,12 @@ impl AsFd for Waker {
 
 /// A thread that sleeps in epoll, and how to wake it only when it does.
 #[derive(Debug)]
-pub struct Sleep {
+pub struct Doorbell {
     is_asleep: AtomicBool,
     waker: Waker,
 }
 
-impl Sleep {
+impl Doorbell {
     /// One for a thread that is awake.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Sleep {
         &self.waker
     }
 
-    /// The thread is about to sleep. It must look at its queues once more after this.
+    /// The thread is about to doorbell. It must look at its queues once more after this.
     pub fn announce(&self) {
         self.is_asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);

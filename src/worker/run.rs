@@ -18,7 +18,7 @@ use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
 use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
-use crate::sys::{Clock, LocalPorts, Poller, Sleep};
+use crate::sys::{Clock, Doorbell, LocalPorts, Poller};
 use crate::types::{ClientAddr, Lane, Moment, SessionKey, Token, WorkerId};
 
 /// The token of the wake-up; no session's, since the generation and index would have to be all ones.
@@ -36,9 +36,9 @@ pub struct Context {
     /// Where failed connects are told.
     pub failures: Sender<TrafficFailure>,
     /// Who reads them.
-    pub prober: Arc<Sleep>,
+    pub prober: Arc<Doorbell>,
     /// Who fills the inboxes.
-    pub acceptor: Arc<Sleep>,
+    pub acceptor: Arc<Doorbell>,
     /// Any service; a worker learns of the others as their connections arrive.
     pub service: Arc<Service>,
     /// Pipes a worker may have open.
@@ -91,7 +91,7 @@ struct Worker {
 impl Worker {
     fn open(id: WorkerId, context: &Context, mailbox: &Mailbox) -> io::Result<Self> {
         let poller = Poller::open()?;
-        poller.add_readable(mailbox.sleep.waker(), WAKE_TOKEN, false)?;
+        poller.add_readable(mailbox.doorbell.waker(), WAKE_TOKEN, false)?;
         let world = Real {
             worker: id,
             poller,
@@ -150,14 +150,14 @@ impl Worker {
     }
 
     fn wait(&mut self, mailbox: &Mailbox) {
-        mailbox.sleep.announce();
+        mailbox.doorbell.announce();
         let timeout = if self.turns.is_empty() && mailbox.is_empty() {
             self.timers.next().map(|at| at.since(Clock::now()))
         } else {
             Some(std::time::Duration::ZERO)
         };
         let waited = self.world.poller.wait(timeout);
-        mailbox.sleep.over();
+        mailbox.doorbell.over();
         if let Err(error) = waited {
             log::error!("worker-{}: waiting for events: {error}", self.world.worker.0);
         }
