@@ -1,5 +1,7 @@
 //! `lb`: a raw-TCP, layer-4 load balancer.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
+
 pub mod acceptor;
 pub mod balance;
 pub mod cli;

@@ -280,7 +280,7 @@ impl<'a> Loop<'a> {
         match opened {
             Ok(socket) => {
                 let deadline = self.now.plus(watched.target.plan.timeout);
-                watched.probe = Some(Probe::new(socket, address, deadline));
+                watched.probe = Some(Probe::new(socket, address));
                 self.under_way = self.under_way.saturating_add(1);
                 self.arm(id, deadline);
             }

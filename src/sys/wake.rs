@@ -64,7 +64,7 @@ impl Doorbell {
         &self.waker
     }
 
-    /// The thread is about to doorbell. It must look at its queues once more after this.
+    /// The thread is about to wait. It must look at its queues once more after this.
     pub fn announce(&self) {
         self.is_asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
