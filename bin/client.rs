@@ -1,1 +1,125 @@
-fn main() {}
+//! `client`: a load generator that checks every byte. Parses the command line and calls `lb::load`.
+
+use clap::Parser;
+use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, StopHandle, parse_size, run};
+use std::error::Error;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The exit code for wrong usage, as clap's.
+const USAGE: u8 = 2;
+
+/// Opens connections to an echo service, sends messages and checks that the very same bytes come back.
+///
+/// Every connection of the window (--concurrency) is opened, makes its requests one after the other, half-closes and
+/// reads to the end; then the next one takes its place. When the window has room for all of --conns, each connection
+/// stays open until every one has connected and finished: --conns 9500 --concurrency 9500 is 9,500 at once.
+/// With --duration each connection of the window sends until the time is over. With --rate requests are due at
+/// even distances, whether earlier ones are back or not, and their time counts from when they were due.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 8 --size 64MiB\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
+)]
+struct Arguments {
+    /// Where to connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_parser = parse_target)]
+    target: SocketAddr,
+    /// Connections in all
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    conns: u64,
+    /// Requests of each connection
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "duration")]
+    requests: u64,
+    /// Connections at a time [default: all of --conns, at most 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    concurrency: Option<u64>,
+    /// Bytes of a request, such as 64 or 64KiB
+    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = parse_size)]
+    size: u64,
+    /// Requests a second over all connections, due at even distances
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Send for so long, such as 10s, instead of a count
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// A new connection for every request; its connect counts as part of the response time
+    #[arg(long)]
+    new_connection: bool,
+    /// How long a connect may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    connect_timeout: Duration,
+    /// How long a request may go without progress
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    threads: Option<u64>,
+    /// Write the result and the parameters to this file too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match load(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            // With stderr closed there is nobody left to tell; the exit code says it.
+            drop(writeln!(io::stderr().lock(), "{error}"));
+            match error.downcast_ref() {
+                Some(lb::load::LoadError::Options(_)) => ExitCode::from(USAGE),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn load(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    let stop = StopHandle::new();
+    let asked = stop.clone();
+    ctrlc::set_handler(move || asked.stop())?;
+    let json = arguments.json.clone();
+    let report = run(&options(arguments), &stop)?;
+    // A reader that went away is no failure of the run.
+    drop(write!(io::stdout().lock(), "{report}"));
+    if let Some(file) = json {
+        let text = format!("{:#}\n", report.to_json());
+        fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+    }
+    Ok(match report.is_success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+fn options(arguments: Arguments) -> LoadOptions {
+    let at_once = arguments
+        .concurrency
+        .unwrap_or(DEFAULT_CONCURRENCY_MAX as u64)
+        .min(arguments.conns);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    LoadOptions {
+        connections: arguments.conns,
+        requests: arguments.requests,
+        concurrency: usize::try_from(at_once).unwrap_or(usize::MAX),
+        size: arguments.size,
+        rate: arguments.rate,
+        duration: arguments.duration,
+        new_connection: arguments.new_connection,
+        connect_timeout: arguments.connect_timeout,
+        timeout: arguments.timeout,
+        threads: arguments.threads.map_or(cores, |threads| threads as usize),
+        ..LoadOptions::new(arguments.target)
+    }
+}
+
+fn parse_target(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; an address such as 127.0.0.1:9000 is needed"))?;
+    addresses.next().ok_or_else(|| format!("{text} has no address"))
+}

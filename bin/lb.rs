@@ -1,1 +1,40 @@
-fn main() {}
+//! `lb`: the balancer. Parses arguments, calls the library, turns the outcome into an exit status; nothing else.
+
+use std::process::ExitCode;
+
+use lb::cli::{self, Command};
+use lb::{config, control, observe};
+
+fn main() -> ExitCode {
+    let arguments = cli::parse();
+    match arguments.command() {
+        Command::Check => cli::check(&arguments.config),
+        Command::Run => match config::load(&arguments.config) {
+            Ok(config) => run(&config),
+            Err(problems) => cli::report(&problems),
+        },
+    }
+}
+
+fn run(config: &config::Config) -> ExitCode {
+    let log = observe::start_log(config.log.level);
+    let signals = match control::watch_signals() {
+        Ok(signals) => signals,
+        Err(error) => {
+            log::error!("can't watch for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = match control::start(config) {
+        Ok(running) => {
+            let _stopped = running.serve(&signals);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    };
+    drop(log);
+    outcome
+}

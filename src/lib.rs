@@ -1,7 +1,15 @@
 //! `lb`: a raw-TCP, layer-4 load balancer.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
+
+pub mod acceptor;
 pub mod balance;
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod echo;
+pub mod health;
+pub mod load;
 pub mod observe;
 pub mod pool;
 pub mod service;

@@ -1,13 +1,16 @@
-//! The suite: one binary, a module a subject.
+//! All integration tests, as one program: modules by subject.
+//!
+//! May not: sleep; every wait awaits an event and has a deadline.
+
+// The lints let a #[test] function unwrap; its helpers are tests too.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "tests"
+    clippy::arithmetic_side_effects
 )]
 
+mod config;
+mod layers;
 mod simulation;

@@ -1,150 +1,44 @@
 //! `lb.toml` as checked, plain values.
 //!
-//! Two steps: a mirror of the text that knows where each value stands, then the values below, which hold only what is allowed.
-//! All problems are collected, not the first. Called by `cli` (run, check) and, for reloads, by `control`.
+//! Two steps: the text as tables that know where each value stands (`syntax`, `reader`), then the values of `values`, which hold
+//! only what is allowed (`sections`, `health`, `whole`). All problems are collected, not the first.
+//! Called by `cli` (run, check) and, for reloads, by `control`.
 //!
-//! May not: open a socket, start a thread, read the clock.
+//! May not: open a socket, start a thread, read the clock; panic, whatever the bytes.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+mod health;
+mod limits;
+mod load;
+mod outline;
+mod problems;
+mod reader;
+mod scalars;
+mod sections;
+mod shapes;
+mod syntax;
+mod values;
+mod whole;
 
-/// A whole, valid `lb.toml`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// `[runtime]`.
-    pub runtime: Runtime,
-    /// `[log]`.
-    pub log: Log,
-    /// Every `[[service]]`, in the order of the file; at least one.
-    pub services: Vec<Service>,
+pub use limits::*;
+pub use load::load;
+pub use problems::{Problem, Problems};
+pub use values::{AccessLog, Backend, Balance, Check, Config, Health, Log, Runtime, Service};
+
+use problems::Findings;
+
+/// Reads the text of an `lb.toml`. `file_name` only stands in the messages.
+///
+/// # Errors
+/// Every problem of the text, sorted by place.
+pub fn parse(file_name: &str, text: &str) -> Result<Config, Problems> {
+    if text.len() > FILE_BYTES_MAX {
+        return Err(Problems::of_file(file_name, &load::too_large()));
+    }
+    let mut findings = Findings::new(text);
+    let config = syntax::read(text, &mut findings).map(|root| sections::config(&root, &mut findings));
+    findings.drop_echoes();
+    match config {
+        Some(config) if findings.is_empty() => Ok(config),
+        _ => Err(findings.into_problems(file_name)),
+    }
 }
-
-/// `[runtime]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Runtime {
-    /// Worker threads; `None` (0 in the file) = one per core. At most [`WORKERS_MAX`].
-    pub workers: Option<u16>,
-    /// Live sessions; `None` (0 in the file) = as many as the file-descriptor limit can carry.
-    pub connections_max: Option<u32>,
-    /// How long a shutdown, or a removed backend, waits for its sessions.
-    pub drain_timeout: Duration,
-}
-
-/// `[log]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// `level`.
-    pub level: log::LevelFilter,
-    /// `access`.
-    pub access: AccessLog,
-}
-
-/// Where the access log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccessLog {
-    /// Nowhere.
-    Off,
-    /// Standard error.
-    Stderr,
-    /// Appended to a file.
-    File(PathBuf),
-}
-
-/// One `[[service]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
-    /// `[A-Za-z0-9._-]{1,64}`, unique.
-    pub name: String,
-    /// At least one address; no address twice in the file; no port 0.
-    pub listen: Vec<SocketAddr>,
-    /// The policy.
-    pub balance: Balance,
-    /// Live sessions of this service; `None` (0 in the file) = no limit of its own.
-    pub connections_max: Option<u32>,
-    /// How long one connect may take.
-    pub connect_timeout: Duration,
-    /// Other backends tried after the first; at most [`CONNECT_RETRIES_MAX`].
-    pub connect_retries: u8,
-    /// Silence after which a second backend is tried beside the first; `None` = "off".
-    pub hedge_after: Option<Duration>,
-    /// No byte either way for this long ends a session.
-    pub idle_timeout: Duration,
-    /// The same, once one side has finished.
-    pub half_close_timeout: Duration,
-    /// `[service.health]`.
-    pub health: Health,
-    /// Every `[[service.backend]]`, in the order of the file; names unique.
-    pub backends: Vec<Backend>,
-}
-
-/// `balance`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// Smooth weighted round robin.
-    RoundRobin,
-    /// Fewest live connections for its weight.
-    LeastConnections,
-}
-
-/// `[service.health]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// What a probe does.
-    pub check: Check,
-    /// From the start of a probe to the start of the next, before jitter.
-    pub interval: Duration,
-    /// How long a probe may take.
-    pub timeout: Duration,
-    /// Checks in a row to go up; at least 1.
-    pub rise: u32,
-    /// Checks in a row to go down; at least 1.
-    pub fall: u32,
-    /// Another port than the backend's.
-    pub port: Option<u16>,
-}
-
-/// What a probe does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// Nothing: the backend counts as up.
-    Off,
-    /// A connect that is answered.
-    Tcp,
-    /// `GET path`, HTTP/1.1, and the status that counts as healthy.
-    Http {
-        /// Starts with `/`; no space, no control character.
-        path: String,
-        /// 100 to 599.
-        expect_status: u16,
-    },
-    /// Bytes to send (may be none), and the bytes the answer must start with (at least one, at most 4096).
-    Expect {
-        /// Sent as soon as the connection stands.
-        send: Vec<u8>,
-        /// What must come back first.
-        expect: Vec<u8>,
-    },
-}
-
-/// One `[[service.backend]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// `[A-Za-z0-9._-]{1,64}`, unique within the service.
-    pub name: String,
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// 0 to [`WEIGHT_MAX`]; 0 = takes no new connection.
-    pub weight: u16,
-    /// Live sessions on it; `None` (0 in the file) = no limit.
-    pub connections_max: Option<u32>,
-    /// Used only while no other backend is up.
-    pub backup: bool,
-}
-
-/// More threads than this is a slip of the pen.
-pub const WORKERS_MAX: u16 = 1024;
-/// The scale that HAProxy users know.
-pub const WEIGHT_MAX: u16 = 256;
-/// Enough for any pool; each one in flight costs a file descriptor.
-pub const CONNECT_RETRIES_MAX: u8 = 16;

@@ -24,4 +24,4 @@ pub use ports::LocalPorts;
 pub use socket::{
     BACKEND_NOTSENT_BYTES, accept, begin_connect, finish_write, listen, peek, receive, reset, send, take_error,
 };
-pub use wake::Waker;
+pub use wake::{Doorbell, Waker};

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -35,5 +36,50 @@ impl Waker {
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// A thread that sleeps in epoll, and how to wake it only when it does.
+#[derive(Debug)]
+pub struct Doorbell {
+    is_asleep: AtomicBool,
+    waker: Waker,
+}
+
+impl Doorbell {
+    /// One for a thread that is awake.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            is_asleep: AtomicBool::new(false),
+            waker: Waker::open()?,
+        })
+    }
+
+    /// What the thread must have in its epoll set.
+    #[must_use]
+    pub const fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// The thread is about to wait. It must look at its queues once more after this.
+    pub fn announce(&self) {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The thread is awake.
+    pub fn over(&self) {
+        self.is_asleep.store(false, Ordering::SeqCst);
+    }
+
+    /// Wakes the thread if it sleeps; called after its queue was filled. Many calls make one wake-up.
+    pub fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
     }
 }

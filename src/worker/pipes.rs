@@ -15,7 +15,8 @@ pub(super) struct PooledPipe {
     _permit: Permit,
 }
 
-/// The free ones.
+/// The free ones. Boxed, because a session holds one for a moment and its place for it all its life.
+#[allow(clippy::vec_box, reason = "the boxes go to sessions and back")]
 #[derive(Debug)]
 pub(super) struct Pipes {
     free: Vec<Box<PooledPipe>>,

@@ -7,11 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::pipes::{Pipes, PooledPipe};
-use super::shared::Sleep;
 use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Connect, Read, SessionOptions, Socket, World, Write};
-use crate::sys::{self, Decision, LocalPorts, Poller};
+use crate::sys::{self, Decision, Doorbell, LocalPorts, Poller};
 use crate::types::{BackendId, ConnectFailure, Lane, Moment, SessionKey, Token, Way, WorkerId};
 
 /// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
@@ -27,7 +26,7 @@ pub(super) struct Real {
     pub(super) ports: LocalPorts,
     pub(super) races: Arc<Limiter>,
     pub(super) failures: Sender<TrafficFailure>,
-    pub(super) prober: Arc<Sleep>,
+    pub(super) prober: Arc<Doorbell>,
     /// When this wake began.
     pub(super) now: Moment,
     /// Whose turn it is.

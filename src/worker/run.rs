@@ -11,14 +11,14 @@ use crossbeam_channel::Sender;
 
 use super::pipes::Pipes;
 use super::real::{Real, RealSocket, SCRATCH_BYTES};
-use super::shared::{Arrival, Mailbox, Order, Sleep, Ticket, WorkerHandle};
+use super::shared::{Arrival, Mailbox, Order, Ticket, WorkerHandle};
 use super::slab::Slab;
 use super::timers::Timers;
 use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
 use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
-use crate::sys::{Clock, LocalPorts, Poller};
+use crate::sys::{Clock, Doorbell, LocalPorts, Poller};
 use crate::types::{ClientAddr, Lane, Moment, SessionKey, Token, WorkerId};
 
 /// The token of the wake-up; no session's, since the generation and index would have to be all ones.
@@ -36,9 +36,9 @@ pub struct Context {
     /// Where failed connects are told.
     pub failures: Sender<TrafficFailure>,
     /// Who reads them.
-    pub prober: Arc<Sleep>,
+    pub prober: Arc<Doorbell>,
     /// Who fills the inboxes.
-    pub acceptor: Arc<Sleep>,
+    pub acceptor: Arc<Doorbell>,
     /// Any service; a worker learns of the others as their connections arrive.
     pub service: Arc<Service>,
     /// Pipes a worker may have open.
@@ -58,10 +58,9 @@ pub fn spawn(id: WorkerId, context: Context) -> io::Result<(WorkerHandle, JoinHa
     let mut first = Some(Worker::open(id, &context, &mailbox)?);
     let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
         supervise(&name, &context.counters, || {
-            match first.take().map_or_else(|| Worker::open(id, &context, &mailbox), Ok) {
-                Ok(mut worker) => worker.run(&mailbox),
-                Err(error) => log::error!("{name}: can't start again: {error}"),
-            }
+            let mut worker = first.take().map_or_else(|| Worker::open(id, &context, &mailbox), Ok)?;
+            worker.run(&mailbox);
+            io::Result::Ok(())
         });
     })?;
     Ok((handle, thread))
@@ -92,7 +91,7 @@ struct Worker {
 impl Worker {
     fn open(id: WorkerId, context: &Context, mailbox: &Mailbox) -> io::Result<Self> {
         let poller = Poller::open()?;
-        poller.add_readable(mailbox.sleep.waker(), WAKE_TOKEN, false)?;
+        poller.add_readable(mailbox.doorbell.waker(), WAKE_TOKEN, false)?;
         let world = Real {
             worker: id,
             poller,
@@ -151,14 +150,14 @@ impl Worker {
     }
 
     fn wait(&mut self, mailbox: &Mailbox) {
-        mailbox.sleep.announce();
+        mailbox.doorbell.announce();
         let timeout = if self.turns.is_empty() && mailbox.is_empty() {
             self.timers.next().map(|at| at.since(Clock::now()))
         } else {
             Some(std::time::Duration::ZERO)
         };
         let waited = self.world.poller.wait(timeout);
-        mailbox.sleep.over();
+        mailbox.doorbell.over();
         if let Err(error) = waited {
             log::error!("worker-{}: waiting for events: {error}", self.world.worker.0);
         }

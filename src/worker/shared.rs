@@ -3,14 +3,13 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::observe::End;
 use crate::pool::{Limiter, Permit};
 use crate::service::Service;
-use crate::sys::Waker;
+use crate::sys::Doorbell;
 use crate::types::{ClientAddr, WorkerId};
 
 /// Accepted connections that may wait for a worker: a few milliseconds of its work. Full means: stop accepting.
@@ -76,7 +75,7 @@ pub struct WorkerHandle {
     pub id: WorkerId,
     inbox: Sender<Arrival>,
     orders: Sender<Order>,
-    sleep: Arc<Sleep>,
+    doorbell: Arc<Doorbell>,
     sessions: Arc<Limiter>,
 }
 
@@ -85,54 +84,9 @@ pub struct WorkerHandle {
 pub(super) struct Mailbox {
     pub(super) inbox: Receiver<Arrival>,
     pub(super) orders: Receiver<Order>,
-    pub(super) sleep: Arc<Sleep>,
+    pub(super) doorbell: Arc<Doorbell>,
     /// Wakes the acceptor, if it waits for room in an inbox.
-    acceptor: Arc<Sleep>,
-}
-
-/// A thread that sleeps in epoll, and how to wake it only when it does.
-#[derive(Debug)]
-pub struct Sleep {
-    is_asleep: AtomicBool,
-    waker: Waker,
-}
-
-impl Sleep {
-    /// One for a thread that is awake.
-    ///
-    /// # Errors
-    /// No descriptor is left.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            is_asleep: AtomicBool::new(false),
-            waker: Waker::open()?,
-        })
-    }
-
-    /// What the thread must have in its epoll set.
-    #[must_use]
-    pub const fn waker(&self) -> &Waker {
-        &self.waker
-    }
-
-    /// The thread is about to sleep. It must look at its queues once more after this.
-    pub fn announce(&self) {
-        self.is_asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    /// The thread is awake.
-    pub fn over(&self) {
-        self.is_asleep.store(false, Ordering::SeqCst);
-    }
-
-    /// Wakes the thread if it sleeps; called after its queue was filled. Many calls make one wake-up.
-    pub fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
-            self.waker.wake();
-        }
-    }
+    acceptor: Arc<Doorbell>,
 }
 
 impl WorkerHandle {
@@ -140,15 +94,15 @@ impl WorkerHandle {
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(super) fn new(id: WorkerId, acceptor: Arc<Sleep>) -> io::Result<(Self, Mailbox)> {
+    pub(super) fn new(id: WorkerId, acceptor: Arc<Doorbell>) -> io::Result<(Self, Mailbox)> {
         let (inbox, arrivals) = bounded(INBOX_ARRIVALS);
         let (orders, ordered) = unbounded();
-        let sleep = Arc::new(Sleep::new()?);
+        let doorbell = Arc::new(Doorbell::new()?);
         let handle = Self {
             id,
             inbox,
             orders,
-            sleep: Arc::clone(&sleep),
+            doorbell: Arc::clone(&doorbell),
             sessions: Arc::new(Limiter::new(None)),
         };
         Ok((
@@ -156,7 +110,7 @@ impl WorkerHandle {
             Mailbox {
                 inbox: arrivals,
                 orders: ordered,
-                sleep,
+                doorbell,
                 acceptor,
             },
         ))
@@ -187,13 +141,13 @@ impl WorkerHandle {
 
     /// Wakes it, if it sleeps.
     pub fn wake(&self) {
-        self.sleep.wake();
+        self.doorbell.wake();
     }
 
     /// Gives an order. A worker that is gone needs none.
     pub fn order(&self, order: Order) {
         if self.orders.send(order).is_ok() {
-            self.sleep.wake();
+            self.doorbell.wake();
         }
     }
 }

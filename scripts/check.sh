@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The one gate for everything but tests: format, lints, documentation, dependencies, shell scripts. CI calls it (.ci/run); so can you.
+# Stops at the first failure. What can't be checked on this machine is printed as "skipped: ..." with its reason.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() {
+    printf '\n== %s\n' "$*"
+    "$@"
+}
+
+skipped() {
+    printf '\nskipped: %s\n' "$*"
+}
+
+step cargo fmt --check
+step cargo clippy --all-targets --locked -- -D warnings
+RUSTDOCFLAGS="-D warnings" step cargo doc --no-deps --document-private-items --locked
+
+if cargo deny --version >/dev/null 2>&1; then
+    step cargo deny --locked check licenses bans sources
+    # The advisories are a git repository outside the registries: not every machine may reach it.
+    if fetched=$(timeout 120 cargo deny --locked fetch db 2>&1); then
+        step cargo deny --locked check --disable-fetch advisories
+    else
+        skipped "cargo deny check advisories: the advisory database can't be fetched: ${fetched##*$'\n'}"
+    fi
+else
+    skipped "cargo deny: not installed; cargo install cargo-deny --locked"
+fi
+
+mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run)
+if command -v shellcheck >/dev/null; then
+    step shellcheck "${scripts[@]}"
+else
+    skipped "shellcheck: not installed; apt-get install shellcheck"
+fi
+for script in "${scripts[@]}"; do
+    step bash -n "$script"
+done
+
+printf '\nevery check passed\n'

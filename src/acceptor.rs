@@ -1,0 +1,254 @@
+//! The acceptor: one thread, all listeners, handing each connection to the worker with the fewest sessions.
+//!
+//! Started by `control`. It never drops what it could have left in the kernel's queue: no room in any inbox, or no descriptor left,
+//! and it stops accepting until there is. What a limit forbids it takes and refuses at once, by RST, so that the client knows.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::observe::{ProcessCounters, RefusedReason, supervise};
+use crate::pool::Limiter;
+use crate::service::Service;
+use crate::sys::{self, Clock, Decision, Doorbell, Poller};
+use crate::types::{ClientAddr, Moment};
+use crate::worker::{Arrival, Ticket, WorkerHandle};
+
+/// Connections taken from one listener before the next gets its turn.
+const BURST: usize = 64;
+/// How long it stops when descriptors or memory are short: nothing tells when they aren't any more.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+/// At most one warning in this time.
+const WARNING_PAUSE: Duration = Duration::from_secs(1);
+/// The token of the wake-up; listeners have their place in the list.
+const WAKE_TOKEN: u64 = u64::MAX;
+
+/// A bound address of a service.
+#[derive(Debug)]
+pub struct Listener {
+    /// Non-blocking.
+    pub socket: TcpListener,
+    /// Whose it is.
+    pub service: Arc<Service>,
+}
+
+/// What the acceptor works with.
+#[derive(Debug)]
+pub struct Acceptor {
+    /// What it accepts from.
+    pub listeners: Vec<Listener>,
+    /// Whom it hands over to.
+    pub workers: Vec<WorkerHandle>,
+    /// How many sessions the process may have.
+    pub process: Arc<Limiter>,
+    /// Counts of the process.
+    pub counters: Arc<ProcessCounters>,
+    /// By which workers tell that they have room.
+    pub doorbell: Arc<Doorbell>,
+}
+
+/// Stops the acceptor.
+#[derive(Debug)]
+pub struct AcceptorHandle {
+    stop: Sender<()>,
+    doorbell: Arc<Doorbell>,
+    thread: JoinHandle<()>,
+}
+
+impl AcceptorHandle {
+    /// Takes what waits in the kernel's queues one last time, closes the listeners and ends the thread.
+    pub fn stop(self) {
+        if self.stop.send(()).is_ok() {
+            self.doorbell.waker().wake();
+        }
+        if self.thread.join().is_err() {
+            log::error!("the acceptor ended in a panic");
+        }
+    }
+}
+
+impl Acceptor {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// No descriptor, or no thread, is left.
+    pub fn spawn(self) -> io::Result<AcceptorHandle> {
+        let (stop, stopped) = bounded(1);
+        let doorbell = Arc::clone(&self.doorbell);
+        let mut first = Some(Poller::open()?);
+        let thread = std::thread::Builder::new().name("acceptor".into()).spawn(move || {
+            supervise("acceptor", &self.counters, || {
+                let poller = first.take().map_or_else(Poller::open, Ok)?;
+                Loop::new(&self, poller)?.run(&stopped);
+                io::Result::Ok(())
+            });
+        })?;
+        Ok(AcceptorHandle { stop, doorbell, thread })
+    }
+}
+
+/// One life of the thread.
+struct Loop<'a> {
+    acceptor: &'a Acceptor,
+    poller: Poller,
+    is_listening: bool,
+    /// Nothing is accepted before.
+    short_until: Moment,
+    warned_at: Option<Moment>,
+    /// Workers that were given something and are still to be woken.
+    given: Vec<bool>,
+}
+
+impl<'a> Loop<'a> {
+    fn new(acceptor: &'a Acceptor, poller: Poller) -> io::Result<Self> {
+        poller.add_readable(acceptor.doorbell.waker(), WAKE_TOKEN, false)?;
+        Ok(Self {
+            acceptor,
+            poller,
+            is_listening: false,
+            short_until: Moment::START,
+            warned_at: None,
+            given: vec![false; acceptor.workers.len()],
+        })
+    }
+
+    fn run(&mut self, stopped: &Receiver<()>) {
+        loop {
+            self.acceptor.doorbell.announce(); // only now do workers tell that they have room
+            let now = Clock::now();
+            let is_short = now < self.short_until;
+            let has_room = self.least_busy().is_some();
+            self.listen(has_room && !is_short);
+            if has_room {
+                self.acceptor.doorbell.over();
+            }
+            let timeout = is_short.then(|| self.short_until.since(now));
+            if let Err(error) = self.poller.wait(timeout) {
+                log::error!("acceptor: waiting for events: {error}");
+            }
+            self.acceptor.doorbell.over();
+            for number in 0..self.poller.count() {
+                if let Some(event) = self.poller.event(number)
+                    && let Some(listener) = usize::try_from(event.token)
+                        .ok()
+                        .and_then(|place| self.acceptor.listeners.get(place))
+                {
+                    self.burst(listener);
+                }
+            }
+            self.wake_given();
+            if stopped.try_recv().is_ok() {
+                return self.sweep();
+            }
+        }
+    }
+
+    /// Takes what had been accepted by the kernel before the listeners close: to a client these are connections already.
+    fn sweep(&mut self) {
+        for listener in &self.acceptor.listeners {
+            self.burst(listener);
+        }
+        self.wake_given();
+    }
+
+    /// Watches the listeners, or leaves what comes in the kernel's queues.
+    fn listen(&mut self, wanted: bool) {
+        if wanted == self.is_listening {
+            return;
+        }
+        self.is_listening = wanted;
+        for (listener, token) in self.acceptor.listeners.iter().zip(0_u64..) {
+            let done = if wanted {
+                self.poller.add_readable(&listener.socket, token, true)
+            } else {
+                self.poller.remove(&listener.socket)
+            };
+            if let Err(error) = done {
+                log::error!("{}: can't watch the listener: {error}", listener.service.name);
+            }
+        }
+    }
+
+    fn least_busy(&self) -> Option<usize> {
+        let with_room = self
+            .acceptor
+            .workers
+            .iter()
+            .enumerate()
+            .filter(|(_, worker)| worker.has_room());
+        with_room
+            .min_by_key(|(_, worker)| worker.sessions())
+            .map(|(place, _)| place)
+    }
+
+    fn wake_given(&mut self) {
+        for (given, worker) in self.given.iter_mut().zip(&self.acceptor.workers) {
+            if std::mem::take(given) {
+                worker.wake();
+            }
+        }
+    }
+
+    fn burst(&mut self, listener: &Listener) {
+        for _ in 0..BURST {
+            let Some(place) = self.least_busy() else { return };
+            match sys::accept(&listener.socket) {
+                Ok((socket, address)) => self.admit(listener, place, socket, ClientAddr(address)),
+                Err(error) => match sys::decide(&error) {
+                    Decision::Retry => {}
+                    Decision::Wait => return,
+                    Decision::Skip | Decision::PeerGone => {
+                        self.acceptor.counters.accept_aborted.fetch_add(1, Relaxed);
+                    }
+                    Decision::BackOff | Decision::Unsupported | Decision::Bug => {
+                        self.note_shortage(listener, &error);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(&mut self, listener: &Listener, place: usize, socket: std::os::fd::OwnedFd, client: ClientAddr) {
+        let service = &listener.service;
+        let Some(process) = self.acceptor.process.take() else {
+            service.counters.refused(RefusedReason::ProcessLimit);
+            return sys::reset(socket);
+        };
+        let Some(of_service) = service.limiter.take() else {
+            service.counters.refused(RefusedReason::ServiceLimit);
+            return sys::reset(socket);
+        };
+        let ticket = Ticket::new(Arc::clone(service), process, of_service);
+        let Some(worker) = self.acceptor.workers.get(place) else {
+            return;
+        };
+        match worker.hand_over(Arrival { socket, client, ticket }) {
+            Ok(()) => {
+                if let Some(given) = self.given.get_mut(place) {
+                    *given = true;
+                }
+            }
+            // It had room a moment ago and nobody else fills it: the worker is gone. Its client learns it.
+            Err(arrival) => sys::reset(arrival.socket),
+        }
+    }
+
+    fn note_shortage(&mut self, listener: &Listener, error: &io::Error) {
+        self.acceptor.counters.accept_shortages.fetch_add(1, Relaxed);
+        let now = Clock::now();
+        self.short_until = now.plus(SHORTAGE_PAUSE);
+        if self.warned_at.is_none_or(|at| now.since(at) >= WARNING_PAUSE) {
+            self.warned_at = Some(now);
+            log::warn!(
+                "{}: can't accept: {error}; clients wait until it is over",
+                listener.service.name
+            );
+        }
+    }
+}

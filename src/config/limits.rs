@@ -1,0 +1,46 @@
+//! Every limit of `lb.toml`: a number, its unit in its name or type, and its reason.
+//!
+//! Read by the rest of `config`, and by rooms that take the same values from elsewhere (a command line, an API).
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Bytes of the file. 50,000 backends of 150 bytes fit; a log named by mistake doesn't.
+pub const FILE_BYTES_MAX: usize = 8 << 20;
+/// Tables and arrays in one another, as brackets: `service = [{ backend = [{ … }] }]` needs 4. Bounds the stack that the tree takes.
+pub const NESTING_MAX: usize = 8;
+/// Parts of one dotted key: `service.health.kind` has 3. Bounds the same stack.
+pub const KEY_PARTS_MAX: usize = 8;
+/// Problems told of one file; nobody reads more, and a file that is no TOML has one in each line.
+pub const PROBLEMS_MAX: usize = 1_000;
+/// Services: each has listeners, a pool and a prober's share.
+pub const SERVICES_MAX: usize = 1_000;
+/// Listen addresses in the whole file: each costs a file descriptor.
+pub const LISTENERS_MAX: usize = 10_000;
+/// Backends in the whole file: at one health check each 2 s, 25,000 checks a second.
+pub const BACKENDS_MAX: usize = 50_000;
+/// More threads than this is a slip of the pen.
+pub const WORKERS_MAX: u16 = 1024;
+/// The scale that HAProxy users know.
+pub const WEIGHT_MAX: u16 = 256;
+/// Enough for any pool; each one in flight costs a file descriptor.
+pub const CONNECT_RETRIES_MAX: u8 = 16;
+/// Bytes of a name: it becomes a metric label and a part of a URL.
+pub const NAME_BYTES_MAX: usize = 64;
+/// `rise` and `fall`: at 2 s each, over half an hour.
+pub const CHECKS_IN_A_ROW_MAX: u32 = 1_000;
+/// `send` and `expect`: one read of a prober.
+pub const EXPECT_BYTES_MAX: usize = 4096;
+/// Bytes of `path`: what HTTP servers take without asking.
+pub const HTTP_PATH_BYTES_MAX: usize = 2048;
+
+/// An operator who waits longer than a day for the last session wants no restart at all; 0 = don't wait.
+pub const DRAIN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(24);
+/// Linux itself gives up a connect after about 130 s.
+pub const CONNECT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
+/// The longest: a connection of a pool that rests over a holiday.
+pub const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(168);
+/// Below 10 ms the checks are the load.
+pub const HEALTH_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
+/// A probe's whole time.
+pub const HEALTH_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);

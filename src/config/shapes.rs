@@ -1,0 +1,83 @@
+//! Which keys each kind of table may hold: the grammar of `lb.toml`, in the order of its documentation.
+//!
+//! Read by [`reader`](super::reader) for unknown keys and their hints, by the rest for headers. A new key starts here.
+
+/// One kind of table.
+pub(super) struct Shape {
+    /// As a file has it: `[[service.backend]]`; empty for the file itself.
+    pub(super) header: &'static str,
+    /// Its keys.
+    pub(super) keys: &'static [&'static str],
+    /// The tables within, each with its header.
+    pub(super) tables: &'static [(&'static str, &'static str)],
+}
+
+/// The file itself.
+pub(super) const FILE: Shape = Shape {
+    header: "",
+    keys: &[],
+    tables: &[
+        ("runtime", RUNTIME.header),
+        ("log", LOG.header),
+        ("service", SERVICE.header),
+    ],
+};
+
+/// `[runtime]`.
+pub(super) const RUNTIME: Shape = Shape {
+    header: "[runtime]",
+    keys: &["workers", "max_connections", "drain_timeout"],
+    tables: &[],
+};
+
+/// `[log]`.
+pub(super) const LOG: Shape = Shape {
+    header: "[log]",
+    keys: &["level", "access"],
+    tables: &[],
+};
+
+/// `[[service]]`.
+pub(super) const SERVICE: Shape = Shape {
+    header: "[[service]]",
+    keys: &[
+        "name",
+        "listen",
+        "balance",
+        "max_connections",
+        "connect_timeout",
+        "connect_retries",
+        "hedge_after",
+        "idle_timeout",
+        "half_close_timeout",
+    ],
+    tables: &[("health", HEALTH.header), ("backend", BACKEND.header)],
+};
+
+/// `[service.health]`.
+pub(super) const HEALTH: Shape = Shape {
+    header: "[service.health]",
+    keys: &[
+        "kind",
+        "interval",
+        "timeout",
+        "rise",
+        "fall",
+        "port",
+        "path",
+        "expect_status",
+        "send",
+        "expect",
+    ],
+    tables: &[],
+};
+
+/// `[[service.backend]]`.
+pub(super) const BACKEND: Shape = Shape {
+    header: "[[service.backend]]",
+    keys: &["name", "address", "weight", "max_connections", "backup"],
+    tables: &[],
+};
+
+/// All of them.
+pub(super) const ALL: [&Shape; 6] = [&FILE, &RUNTIME, &LOG, &SERVICE, &HEALTH, &BACKEND];

@@ -1,0 +1,113 @@
+//! What must hold between values: names and addresses used once, limits of the whole file, no loop.
+//!
+//! May not: look at a single value; that has been done.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
+
+use super::problems::Findings;
+use super::reader::Field;
+use super::{BACKENDS_MAX, LISTENERS_MAX, SERVICES_MAX};
+
+/// Values that may stand once.
+pub(super) struct Unique<T> {
+    seen: HashMap<T, (usize, String)>,
+}
+
+impl<T> Default for Unique<T> {
+    fn default() -> Self {
+        Self { seen: HashMap::new() }
+    }
+}
+
+impl<T: Eq + Hash> Unique<T> {
+    pub(super) fn add(&mut self, value: T, what: &str, field: &Field, findings: &mut Findings) {
+        if let Some((at, path)) = self.seen.get(&value) {
+            let hint = format!("{path} has it on line {}", findings.line(*at));
+            field.refuse(&format!("{what} that stands once"), &hint, findings);
+        } else {
+            self.seen.insert(value, (field.at, field.path.clone()));
+        }
+    }
+}
+
+/// What has been read of a file.
+#[derive(Default)]
+pub(super) struct Whole {
+    services: Unique<String>,
+    services_count: usize,
+    listeners: Unique<SocketAddr>,
+    listeners_count: usize,
+    backends: Vec<(SocketAddr, usize, String)>,
+    backends_count: usize,
+}
+
+impl Whole {
+    pub(super) fn count_service(&mut self, field: &Field, findings: &mut Findings) {
+        count(&mut self.services_count, SERVICES_MAX, "services", field, findings);
+    }
+
+    pub(super) fn count_backend(&mut self, field: &Field, findings: &mut Findings) {
+        count(&mut self.backends_count, BACKENDS_MAX, "backends", field, findings);
+    }
+
+    pub(super) fn service(&mut self, name: &str, field: &Field, findings: &mut Findings) {
+        self.services.add(name.to_owned(), "a name", field, findings);
+    }
+
+    pub(super) fn listener(&mut self, address: SocketAddr, field: &Field, findings: &mut Findings) {
+        count(
+            &mut self.listeners_count,
+            LISTENERS_MAX,
+            "listen addresses",
+            field,
+            findings,
+        );
+        // Each port 0 becomes a port of its own.
+        if address.port() != 0 {
+            self.listeners.add(address, "an address", field, findings);
+        }
+    }
+
+    /// Two names for one address are allowed: a weight split in two, or a port that is about to move.
+    pub(super) fn backend(&mut self, address: SocketAddr, field: &Field) {
+        self.backends.push((address, field.at, field.path.clone()));
+    }
+
+    /// Finds backends that are our own listeners: a connection to one would come back to us until no descriptor is left.
+    pub(super) fn find_loops(&self, findings: &mut Findings) {
+        for (address, at, path) in &self.backends {
+            let everywhere = match address.ip() {
+                IpAddr::V4(_) => SocketAddr::from((std::net::Ipv4Addr::UNSPECIFIED, address.port())),
+                IpAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, address.port())),
+            };
+            let exact = self.listeners.seen.get(address);
+            let around = || {
+                self.listeners
+                    .seen
+                    .get(&everywhere)
+                    .filter(|_| address.ip().is_loopback())
+            };
+            if let Some((listener_at, listener)) = exact.or_else(around) {
+                let line = findings.line(*listener_at);
+                let said = format!(
+                    "found \"{address}\", wanted the address of a backend; lb itself listens there: {listener} on line {line}"
+                );
+                findings.add(*at, path.clone(), said);
+            }
+        }
+    }
+}
+
+/// One more; a finding at the first that is too many.
+fn count(number: &mut usize, most: usize, what: &str, field: &Field, findings: &mut Findings) {
+    *number = number.saturating_add(1);
+    if *number == most.saturating_add(1) {
+        findings.add(
+            field.at,
+            field.path.clone(),
+            format!("found more than {most} {what}, wanted at most {most} in a file"),
+        );
+    }
+}

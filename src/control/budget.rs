@@ -1,0 +1,160 @@
+//! What the file-descriptor limit can carry, worked out before the first connection: a full process must still probe, log and answer.
+
+use std::fmt;
+
+/// For standard streams, logs, epoll sets, wake-ups and what libraries open for a moment.
+const BASE_FDS: u64 = 32;
+/// Epoll set, wake-up and one to spare.
+const FDS_PER_WORKER: u64 = 3;
+/// Probes under way at once, at most; a pool of thousands takes turns.
+const PROBES_MAX: u64 = 256;
+/// Rival connects under way at once, at most.
+const RACES_MAX: u64 = 128;
+/// Pipes are two descriptors each; this many make splicing possible for that many busy directions at once.
+const PIPES_MAX: u64 = 512;
+/// Of a process that takes all sessions it can carry, one descriptor in so many goes to pipes: copying is slower, not worse.
+const PIPE_SHARE: u64 = 40;
+/// Below this, nothing useful is left.
+const SESSIONS_MIN: u64 = 8;
+
+/// Who may have how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Live sessions of the process: two descriptors each.
+    pub sessions_max: u32,
+    /// Probes under way at once.
+    pub probes_max: u32,
+    /// Rival connects a worker may have under way.
+    pub races_per_worker: u32,
+    /// Pipes a worker may have open.
+    pub pipes_per_worker: u32,
+}
+
+/// Why nothing can be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetError {
+    wanted: Option<u32>,
+    carried: u64,
+    fd_limit: u64,
+}
+
+impl fmt::Display for BudgetError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            wanted,
+            carried,
+            fd_limit,
+        } = self;
+        match wanted {
+            Some(wanted) => write!(
+                out,
+                "runtime.max_connections: {wanted} found; the file-descriptor limit of {fd_limit} carries at most {carried}: \
+                 lower it, set it to 0 for as many as possible, or raise the limit (ulimit -n)"
+            ),
+            None => write!(
+                out,
+                "the file-descriptor limit of {fd_limit} leaves room for {carried} connections, at least {SESSIONS_MIN} are \
+                 wanted: raise it (ulimit -n)"
+            ),
+        }
+    }
+}
+
+impl Budget {
+    /// Divides `fd_limit` descriptors. `wanted` sessions are what the configuration asks for; `None` = as many as there can be.
+    ///
+    /// # Errors
+    /// More sessions are wanted than can be carried, or hardly any can.
+    pub fn new(
+        fd_limit: u64,
+        wanted: Option<u32>,
+        workers: u16,
+        listeners: usize,
+        backends: usize,
+    ) -> Result<Self, BudgetError> {
+        let workers = u64::from(workers.max(1));
+        // A small limit is a small machine: what is set aside shrinks with it.
+        let scale = fd_limit.checked_div(64).unwrap_or(0).max(1);
+        let probes = u64::try_from(backends)
+            .unwrap_or(u64::MAX)
+            .clamp(1, PROBES_MAX.min(scale.saturating_mul(2)));
+        let races = RACES_MAX.min(scale).max(workers);
+        let fixed = BASE_FDS
+            .saturating_add(workers.saturating_mul(FDS_PER_WORKER))
+            .saturating_add(u64::try_from(listeners).unwrap_or(u64::MAX))
+            .saturating_add(probes)
+            .saturating_add(races);
+        let left = fd_limit.saturating_sub(fixed);
+        let pipe_fds_min = left.checked_div(PIPE_SHARE).unwrap_or(0);
+        let carried = left.saturating_sub(pipe_fds_min).checked_div(2).unwrap_or(0);
+        let sessions = wanted.map_or(carried, u64::from);
+        if sessions > carried || carried < SESSIONS_MIN {
+            return Err(BudgetError {
+                wanted: wanted.filter(|_| sessions > carried),
+                carried,
+                fd_limit,
+            });
+        }
+        let pipes = left
+            .saturating_sub(sessions.saturating_mul(2))
+            .checked_div(2)
+            .unwrap_or(0)
+            .min(PIPES_MAX);
+        let narrow = |figure: u64| u32::try_from(figure).unwrap_or(u32::MAX);
+        Ok(Self {
+            sessions_max: narrow(sessions),
+            probes_max: narrow(probes),
+            races_per_worker: narrow(races.checked_div(workers).unwrap_or(races)),
+            pipes_per_worker: narrow(pipes.checked_div(workers).unwrap_or(pipes)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn twenty_thousand_descriptors_carry_9500_sessions() {
+        let budget = Budget::new(20_000, None, 2, 1, 3).unwrap();
+        assert!(budget.sessions_max >= 9_500, "{budget:?}");
+    }
+
+    #[test]
+    fn three_hundred_descriptors_still_serve() {
+        assert!(Budget::new(300, None, 2, 1, 3).unwrap().sessions_max >= 100);
+    }
+
+    #[test]
+    fn a_wish_beyond_the_limit_is_refused_with_what_can_be_done() {
+        let error = Budget::new(20_000, Some(50_000), 2, 1, 3).unwrap_err().to_string();
+        assert!(
+            error.starts_with(
+                "runtime.max_connections: 50000 found; the file-descriptor limit of 20000 carries at most 9"
+            ),
+            "{error}"
+        );
+        assert!(
+            Budget::new(40, None, 2, 1, 3)
+                .unwrap_err()
+                .to_string()
+                .contains("raise it")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_worst_case_fits_under_the_limit(
+            fd_limit in 0..2_000_000_u64, wanted: Option<u16>, workers in 1..64_u16, listeners in 1..50_usize, backends in 1..5000_usize,
+        ) {
+            if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), workers, listeners, backends) {
+                let workers = u64::from(workers);
+                let worst = BASE_FDS + FDS_PER_WORKER * workers + listeners as u64 + u64::from(budget.probes_max)
+                    + u64::from(budget.races_per_worker) * workers
+                    + 2 * u64::from(budget.pipes_per_worker) * workers + 2 * u64::from(budget.sessions_max);
+                prop_assert!(worst <= fd_limit, "{worst} of {fd_limit}: {budget:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The one room that knows how all fits together: starts it, is the only one to change it, stops it.
+//!
+//! `start` opens everything or nothing. Then [`Running::serve`] is the control loop: it waits for signals and for verdicts of the
+//! health thread, and swaps in what follows from them. Nothing on the data path waits for this thread.
+//!
+//! Threads: acceptor (listeners), worker-N (sessions), health (probes), signals, log and access-log writers, and this one.
+
+mod budget;
+mod build;
+mod signals;
+mod start;
+mod stop;
+
+pub use budget::{Budget, BudgetError};
+pub use signals::{Signal, watch_signals};
+pub use start::{Running, StartError, start};
+pub use stop::Stopped;

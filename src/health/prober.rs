@@ -1,0 +1,413 @@
+//! The health thread: when each backend is probed, and what its verdict comes to.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::check::Plan;
+use super::probe::{Finding, Probe};
+use super::streak::Streak;
+use crate::observe::{ProcessCounters, supervise};
+use crate::pool::{Backend, Health, TrafficFailure};
+use crate::sys::{self, Clock, Doorbell, LocalPorts, Poller};
+use crate::types::{BackendAddr, BackendId, Moment, ServiceId};
+
+/// A backend that is down is probed at least this often, so that its return is seen in half a second (with `rise = 2`).
+const INTERVAL_WHILE_DOWN: Duration = Duration::from_millis(200);
+/// The first pass over a few backends is done at once; over many it takes the whole interval, as every later pass does.
+const FEW_TARGETS: usize = 16;
+/// Between two first probes of a few.
+const FEW_TARGETS_PAUSE: Duration = Duration::from_millis(4);
+/// Each interval is longer or shorter by up to this part of it, so that probes never march in step.
+const JITTER: f64 = 0.1;
+/// The token of the wake-up.
+const WAKE_TOKEN: u64 = u64::MAX;
+
+/// A backend to probe.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Whose it is.
+    pub service: ServiceId,
+    /// The backend.
+    pub backend: Arc<Backend>,
+    /// Where its probes go: its own address, or another port.
+    pub address: BackendAddr,
+    /// How it is checked.
+    pub plan: Plan,
+}
+
+/// A verdict that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Of which service.
+    pub service: ServiceId,
+    /// Which backend.
+    pub backend: BackendId,
+    /// What it is now.
+    pub health: Health,
+    /// Why, in words: "connection refused by 127.0.0.1:9002, 3 checks in a row".
+    pub reason: String,
+}
+
+/// What the health thread works with.
+#[derive(Debug)]
+pub struct Prober {
+    /// The backends.
+    pub targets: Vec<Target>,
+    /// Probes under way at once; each holds a descriptor.
+    pub probes_max: usize,
+    /// What workers tell.
+    pub failures: Receiver<TrafficFailure>,
+    /// By which they wake the thread.
+    pub doorbell: Arc<Doorbell>,
+    /// Where changes go.
+    pub changes: Sender<Change>,
+    /// Counts of the process.
+    pub counters: Arc<ProcessCounters>,
+    /// Of the jitter.
+    pub seed: u64,
+}
+
+/// Stops the health thread.
+#[derive(Debug)]
+pub struct ProberHandle {
+    stop: Sender<()>,
+    doorbell: Arc<Doorbell>,
+    thread: JoinHandle<()>,
+}
+
+impl ProberHandle {
+    /// Ends the thread; probes under way are reset.
+    pub fn stop(self) {
+        if self.stop.send(()).is_ok() {
+            self.doorbell.waker().wake();
+        }
+        if self.thread.join().is_err() {
+            log::error!("the health thread ended in a panic");
+        }
+    }
+}
+
+impl Prober {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// No descriptor, or no thread, is left.
+    pub fn spawn(self) -> io::Result<ProberHandle> {
+        let (stop, stopped) = bounded(1);
+        let doorbell = Arc::clone(&self.doorbell);
+        let mut first = Some(Poller::open()?);
+        let thread = std::thread::Builder::new().name("health".into()).spawn(move || {
+            supervise("health", &self.counters, || {
+                let is_first = first.is_some();
+                let poller = first.take().map_or_else(Poller::open, Ok)?;
+                let mut turn = Loop::new(&self, poller)?;
+                if !is_first {
+                    turn.tell_all_up();
+                }
+                turn.run(&stopped);
+                io::Result::Ok(())
+            });
+        })?;
+        Ok(ProberHandle { stop, doorbell, thread })
+    }
+}
+
+/// One backend and where its checks stand.
+struct Watched {
+    target: Target,
+    streak: Streak,
+    probe: Option<Probe>,
+    /// Tells this probe from the ones before it.
+    generation: u32,
+    started: Moment,
+    /// The valid timer.
+    armed: Moment,
+}
+
+/// One life of the thread. A panic costs what the streaks had counted: backends count as up again until they fail.
+struct Loop<'a> {
+    prober: &'a Prober,
+    poller: Poller,
+    watched: HashMap<BackendId, Watched>,
+    timers: BinaryHeap<Reverse<(Moment, BackendId)>>,
+    /// Due, but too many probes are under way.
+    waiting: VecDeque<BackendId>,
+    under_way: usize,
+    ports: LocalPorts,
+    random: fastrand::Rng,
+    now: Moment,
+    warned_at: Option<Moment>,
+}
+
+impl<'a> Loop<'a> {
+    fn new(prober: &'a Prober, poller: Poller) -> io::Result<Self> {
+        poller.add_readable(prober.doorbell.waker(), WAKE_TOKEN, false)?;
+        let now = Clock::now();
+        let mut turn = Self {
+            prober,
+            poller,
+            watched: HashMap::new(),
+            timers: BinaryHeap::new(),
+            waiting: VecDeque::new(),
+            under_way: 0,
+            ports: LocalPorts::read(0),
+            random: fastrand::Rng::with_seed(prober.seed),
+            now,
+            warned_at: None,
+        };
+        let count = prober.targets.len();
+        for (target, place) in prober.targets.iter().zip(0_u32..) {
+            let id = target.backend.id;
+            let offset = if count <= FEW_TARGETS {
+                FEW_TARGETS_PAUSE.saturating_mul(place)
+            } else {
+                let share = f64::from(place) / f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+                target.plan.interval.mul_f64(share)
+            };
+            let watched = Watched {
+                target: target.clone(),
+                streak: Streak::new(),
+                probe: None,
+                generation: 0,
+                started: now,
+                armed: Moment::NEVER,
+            };
+            turn.watched.insert(id, watched);
+            turn.arm(id, now.plus(offset));
+        }
+        Ok(turn)
+    }
+
+    /// After a fault: what the last life had found is lost, and everybody must know the same.
+    fn tell_all_up(&self) {
+        for target in &self.prober.targets {
+            let reason = "the checks start again".to_owned();
+            let change = Change {
+                service: target.service,
+                backend: target.backend.id,
+                health: Health::Up,
+                reason,
+            };
+            tell(&self.prober.changes, change);
+        }
+    }
+
+    fn run(&mut self, stopped: &Receiver<()>) {
+        loop {
+            self.wait();
+            self.now = Clock::now();
+            for number in 0..self.poller.count() {
+                if let Some(event) = self.poller.event(number)
+                    && event.token != WAKE_TOKEN
+                {
+                    self.on_event(event);
+                }
+            }
+            if stopped.try_recv().is_ok() {
+                return;
+            }
+            while let Ok(failure) = self.prober.failures.try_recv() {
+                self.on_traffic(failure);
+            }
+            while let Some(Reverse((at, id))) = self.timers.peek().copied()
+                && at <= self.now
+            {
+                self.timers.pop();
+                self.on_timer(at, id);
+            }
+            while self.under_way < self.prober.probes_max
+                && let Some(id) = self.waiting.pop_front()
+            {
+                self.begin(id);
+            }
+        }
+    }
+
+    fn wait(&mut self) {
+        self.prober.doorbell.announce();
+        let timeout = if self.prober.failures.is_empty() {
+            self.timers.peek().map(|Reverse((at, _))| at.since(Clock::now()))
+        } else {
+            Some(Duration::ZERO)
+        };
+        if let Err(error) = self.poller.wait(timeout) {
+            log::error!("health: waiting for events: {error}");
+        }
+        self.prober.doorbell.over();
+    }
+
+    fn arm(&mut self, id: BackendId, at: Moment) {
+        if let Some(watched) = self.watched.get_mut(&id) {
+            watched.armed = at;
+            self.timers.push(Reverse((at, id)));
+        }
+    }
+
+    fn on_timer(&mut self, at: Moment, id: BackendId) {
+        let Some(watched) = self.watched.get_mut(&id).filter(|watched| watched.armed == at) else {
+            return;
+        };
+        match &watched.probe {
+            Some(probe) => {
+                let finding = probe.on_deadline();
+                self.conclude(id, finding);
+            }
+            None if self.under_way >= self.prober.probes_max => {
+                watched.armed = Moment::NEVER;
+                self.waiting.push_back(id);
+            }
+            None => self.begin(id),
+        }
+    }
+
+    /// Starts a probe.
+    fn begin(&mut self, id: BackendId) {
+        let Some(watched) = self.watched.get_mut(&id) else {
+            return;
+        };
+        watched.started = self.now;
+        watched.generation = watched.generation.wrapping_add(1);
+        let address = watched.target.address;
+        let token = (u64::from(watched.generation) << 32) | u64::from(id.0);
+        let opened = sys::begin_connect(address.0, &mut self.ports)
+            .and_then(|socket| self.poller.add(&socket, token).map(|()| socket));
+        match opened {
+            Ok(socket) => {
+                let deadline = self.now.plus(watched.target.plan.timeout);
+                watched.probe = Some(Probe::new(socket, address));
+                self.under_way = self.under_way.saturating_add(1);
+                self.arm(id, deadline);
+            }
+            Err(error) => {
+                let finding = Probe::judge_failure(sys::connect_failure(&error), address);
+                self.conclude(id, finding);
+            }
+        }
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the two halves of the token are cut out as they were put in"
+    )]
+    fn on_event(&mut self, event: sys::Event) {
+        let (generation, id) = ((event.token >> 32) as u32, BackendId(event.token as u32));
+        let Some(watched) = self
+            .watched
+            .get_mut(&id)
+            .filter(|watched| watched.generation == generation)
+        else {
+            return;
+        };
+        let Some(probe) = &mut watched.probe else { return };
+        if let Some(finding) = probe.on_event(event.ready, &watched.target.plan.check) {
+            self.conclude(id, finding);
+        }
+    }
+
+    /// A probe is over: its verdict, and when the next one is due.
+    fn conclude(&mut self, id: BackendId, finding: Finding) {
+        let Some(watched) = self.watched.get_mut(&id) else {
+            return;
+        };
+        if watched.probe.take().is_some() {
+            self.under_way = self.under_way.saturating_sub(1);
+        }
+        let plan = &watched.target.plan;
+        let found = match finding {
+            Finding::Good => Some((Health::Up, format!("{} answers", watched.target.address))),
+            Finding::Bad(words) => Some((Health::Down, words)),
+            Finding::Inconclusive(words) => {
+                if self
+                    .warned_at
+                    .is_none_or(|at| self.now.since(at) >= Duration::from_secs(1))
+                {
+                    self.warned_at = Some(self.now);
+                    log::warn!(
+                        "a check of {} says nothing about it: {words}",
+                        watched.target.backend.name
+                    );
+                }
+                None
+            }
+        };
+        if let Some((health, words)) = found {
+            log::trace!("check of {}: {words}", watched.target.backend.name);
+            if let Some(in_a_row) = watched.streak.note(health, plan.rise, plan.fall) {
+                if health == Health::Up {
+                    watched.target.backend.forget_failures();
+                }
+                let change = Change {
+                    service: watched.target.service,
+                    backend: id,
+                    health,
+                    reason: format!("{words}, {} in a row", count(in_a_row, "check")),
+                };
+                tell(&self.prober.changes, change);
+            }
+        }
+        let next = self.next_start(id);
+        self.arm(id, next);
+    }
+
+    /// When the next probe of a backend starts: an interval after the last one started, or at once if that is past.
+    fn next_start(&mut self, id: BackendId) -> Moment {
+        let Some(watched) = self.watched.get(&id) else {
+            return Moment::NEVER;
+        };
+        let interval = match watched.streak.health() {
+            Health::Up => watched.target.plan.interval,
+            Health::Down => watched.target.plan.interval.min(INTERVAL_WHILE_DOWN),
+        };
+        let factor = 1.0 + JITTER * (2.0 * self.random.f64() - 1.0);
+        watched.started.plus(interval.mul_f64(factor)).max(self.now)
+    }
+
+    /// Traffic has seen enough connects fail: the backend is down before the next probe.
+    fn on_traffic(
+        &mut self,
+        TrafficFailure {
+            backend,
+            failure,
+            in_a_row,
+        }: TrafficFailure,
+    ) {
+        let Some(watched) = self.watched.get_mut(&backend) else {
+            return;
+        };
+        if in_a_row < watched.target.plan.fall || !watched.streak.force(Health::Down) {
+            return;
+        }
+        let words = failure.words(watched.target.backend.address);
+        let change = Change {
+            service: watched.target.service,
+            backend,
+            health: Health::Down,
+            reason: format!("{words}, {} in a row", count(in_a_row, "connect")),
+        };
+        tell(&self.prober.changes, change);
+        if watched.probe.is_none() {
+            let next = self.next_start(backend);
+            self.arm(backend, next);
+        }
+    }
+}
+
+fn tell(changes: &Sender<Change>, change: Change) {
+    if changes.send(change).is_err() {
+        log::debug!("nobody listens to health changes any more");
+    }
+}
+
+fn count(number: u32, what: &str) -> String {
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
+}

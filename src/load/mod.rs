@@ -1,0 +1,31 @@
+//! The insides of `client`: many connections, each byte of every answer checked, response times told without flattery.
+//!
+//! Called by `bin/client.rs` and by tests. Threads with an event loop each own their lanes (a lane is one place in the
+//! window of connections at a time), their recorder and their share of the plan; they meet only in `shared`.
+//!
+//! It must never share code with the balancer it tests, never count a request whose bytes were not all right as done,
+//! and never hold more of a message than a scratch buffer.
+
+mod alarm;
+mod connection;
+mod failure;
+mod lane;
+mod options;
+mod payload;
+mod plan;
+mod ports;
+mod progress;
+mod report;
+mod run;
+mod shared;
+mod stats;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use failure::{FailureKind, LoadError};
+pub use options::{DEFAULT_CONCURRENCY_MAX, LoadOptions, parse_size};
+pub use report::LoadReport;
+pub use run::run;
+pub use shared::StopHandle;

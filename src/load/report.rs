@@ -1,0 +1,290 @@
+//! What a run has come to: the table a person reads and the JSON a program reads, from the same figures.
+
+use super::options::LoadOptions;
+use super::stats::Recorder;
+use serde_json::{Value, json};
+use std::fmt;
+use std::time::Duration;
+
+/// The result of a run.
+#[derive(Debug)]
+pub struct LoadReport {
+    options: LoadOptions,
+    recorder: Recorder,
+    open_max: u64,
+    is_interrupted: bool,
+}
+
+/// Response times in seconds.
+struct Times {
+    rows: [(&'static str, f64); 7],
+}
+
+const PERCENTILES: [(&str, f64); 4] = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
+
+impl LoadReport {
+    pub(super) fn new(options: LoadOptions, recorder: Recorder, open_max: u64, is_interrupted: bool) -> Self {
+        Self {
+            options,
+            recorder,
+            open_max,
+            is_interrupted,
+        }
+    }
+
+    /// Whether every request was answered with the right bytes, every connection ended well and nobody stopped the run.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.recorder.failed == 0 && self.recorder.failures.is_empty() && !self.is_interrupted
+    }
+
+    /// Requests that were answered with the right bytes.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.recorder.answered
+    }
+
+    /// Requests that failed.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.recorder.failed
+    }
+
+    /// The most connections that stood at the same time.
+    #[must_use]
+    pub fn open_max(&self) -> u64 {
+        self.open_max
+    }
+
+    /// Failures by kind: failed requests, and connections that ended wrongly after their last request.
+    #[must_use]
+    pub fn failures(&self) -> Vec<(String, u64)> {
+        let named = |(kind, count): (&super::FailureKind, &u64)| (kind.to_string(), *count);
+        self.recorder.failures.iter().map(named).collect()
+    }
+
+    /// How many answers took at least so long.
+    #[must_use]
+    pub fn answered_slower_than(&self, least: Duration) -> u64 {
+        let micros = u64::try_from(least.as_micros()).unwrap_or(u64::MAX);
+        let count = |times: &hdrhistogram::Histogram<u64>| times.count_between(micros, times.high());
+        self.recorder.response_times.as_ref().map_or(0, count)
+    }
+
+    /// The same figures as the table, in seconds and bytes, with the parameters.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let options = &self.options;
+        let failures: serde_json::Map<String, Value> = self
+            .failures()
+            .into_iter()
+            .map(|(kind, count)| (kind, count.into()))
+            .collect();
+        let times = self.times().map(|times| {
+            let rows = times.rows.into_iter();
+            rows.map(|(name, seconds)| (name.replace('.', "_"), seconds.into()))
+                .collect::<serde_json::Map<String, Value>>()
+        });
+        json!({
+            "parameters": {
+                "target": options.target.to_string(),
+                "conns": options.connections,
+                "requests": options.duration.is_none().then_some(options.requests),
+                "concurrency": options.concurrency,
+                "size_bytes": options.size,
+                "rate_per_second": options.rate,
+                "duration_seconds": options.duration.map(|duration| duration.as_secs_f64()),
+                "new_connection": options.new_connection,
+                "connect_timeout_seconds": options.connect_timeout.as_secs_f64(),
+                "timeout_seconds": options.timeout.as_secs_f64(),
+                "threads": options.threads,
+                "seed": options.seed,
+            },
+            "interrupted": self.is_interrupted,
+            "connections": { "opened": self.recorder.opened, "at_once_max": self.open_max },
+            "requests": { "ok": self.recorder.answered, "failed": self.recorder.failed },
+            "errors": failures,
+            "seconds": self.recorder.elapsed().as_secs_f64(),
+            "bytes": self.recorder.verified_bytes,
+            "requests_per_second": self.per_second(self.recorder.answered),
+            "bytes_per_second": self.per_second(self.recorder.verified_bytes),
+            "response_time_seconds": times,
+        })
+    }
+
+    fn per_second(&self, count: u64) -> f64 {
+        let seconds = self.recorder.elapsed().as_secs_f64();
+        if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    }
+
+    fn times(&self) -> Option<Times> {
+        let times = self.recorder.response_times.as_ref()?;
+        if times.is_empty() {
+            return None;
+        }
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let mut rows = [("min", seconds(times.min())); 7];
+        let percentiles = PERCENTILES.map(|(name, percent)| (name, seconds(times.value_at_percentile(percent))));
+        let rest = [("mean", times.mean() / 1e6)]
+            .into_iter()
+            .chain(percentiles)
+            .chain([("max", seconds(times.max()))]);
+        for (row, value) in rows.iter_mut().skip(1).zip(rest) {
+            *row = value;
+        }
+        Some(Times { rows })
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<24}{value:>16}");
+        if self.is_interrupted {
+            row(f, "stopped early", "yes".to_owned())?;
+        }
+        row(f, "connections", grouped(self.recorder.opened))?;
+        row(f, "  at once", grouped(self.open_max))?;
+        row(
+            f,
+            "requests",
+            grouped(self.recorder.answered.saturating_add(self.recorder.failed)),
+        )?;
+        row(f, "  failed", grouped(self.recorder.failed))?;
+        let failures = self.failures();
+        let sum = failures.iter().map(|(_, count)| count).sum();
+        row(f, "errors", grouped(sum))?;
+        for (kind, count) in failures {
+            row(f, &format!("  {kind}"), grouped(count))?;
+        }
+        let per_second = self.per_second(self.recorder.answered);
+        row(
+            f,
+            "requests/s",
+            match per_second {
+                few if few < 100.0 => format!("{few:.2}"),
+                many => grouped(many.round() as u64),
+            },
+        )?;
+        row(f, "bytes/s", human_bytes(self.per_second(self.recorder.verified_bytes)))?;
+        writeln!(f, "response time")?;
+        match self.times() {
+            Some(times) => {
+                for (name, seconds) in times.rows {
+                    row(f, &format!("  {name}"), human_seconds(seconds))?;
+                }
+            }
+            None => writeln!(f, "  none was answered")?,
+        }
+        Ok(())
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && digits.len().saturating_sub(at).checked_rem(3) == Some(0) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn human_bytes(bytes: f64) -> String {
+    let mut value = bytes;
+    for unit in ["B", "KiB", "MiB"] {
+        if value < 1024.0 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.2} GiB")
+}
+
+fn human_seconds(seconds: f64) -> String {
+    match seconds {
+        micros if micros < 1e-3 => format!("{:.0} µs", micros * 1e6),
+        millis if millis < 1.0 => format!("{:.2} ms", millis * 1e3),
+        _ => format!("{seconds:.2} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::FailureKind;
+    use std::time::Instant;
+
+    fn report(failures: u64) -> LoadReport {
+        let mut recorder = Recorder::new();
+        let start = Instant::now();
+        recorder.start(start);
+        for millis in 1..=1000 {
+            recorder.answer(start, start.checked_add(Duration::from_millis(millis)).unwrap());
+        }
+        for _ in 0..failures {
+            recorder.fail(
+                FailureKind::WrongBytes,
+                start.checked_add(Duration::from_secs(1)).unwrap(),
+            );
+        }
+        LoadReport::new(LoadOptions::new(([127, 0, 0, 1], 9).into()), recorder, 1, false)
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_has_every_row() {
+        let text = report(3).to_string();
+        let widths: std::collections::BTreeSet<usize> = text
+            .lines()
+            .filter(|line| *line != "response time")
+            .map(|line| line.chars().count())
+            .collect();
+        assert_eq!(widths.len(), 1, "{text}");
+        for row in [
+            "requests  ",
+            "errors  ",
+            "  wrong_bytes  ",
+            "requests/s  ",
+            "bytes/s  ",
+            "  min  ",
+            "  mean  ",
+            "  p50  ",
+            "  p90  ",
+            "  p99  ",
+            "  p99.9  ",
+            "  max  ",
+        ] {
+            assert_eq!(
+                text.lines().filter(|line| line.starts_with(row)).count(),
+                1,
+                "{row}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn json_has_the_figures_in_seconds() {
+        let json = report(0).to_json();
+        let p50 = json["response_time_seconds"]["p50"].as_f64().unwrap();
+        assert!((0.499..0.502).contains(&p50), "{p50}");
+        assert_eq!(json["requests"]["ok"], 1000);
+        assert!(json["response_time_seconds"]["p99_9"].is_number());
+    }
+
+    #[test]
+    fn a_failure_at_the_end_of_a_connection_is_no_success() {
+        assert!(report(0).is_success());
+        assert!(!report(1).is_success());
+    }
+
+    #[test]
+    fn figures_are_in_human_units() {
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(grouped(123), "123");
+        assert_eq!(human_bytes(1536.0), "1.5 KiB");
+        assert_eq!(human_seconds(0.000_021), "21 µs");
+        assert_eq!(human_seconds(0.25), "250.00 ms");
+    }
+}

@@ -1,0 +1,32 @@
+//! The log: env_logger's lines, written by a thread of their own.
+
+use std::io::{IsTerminal, stderr};
+
+use env_logger::{Builder, Target, WriteStyle};
+use log::LevelFilter;
+
+use super::lines::{Lines, LinesGuard};
+
+/// Starts the log to standard error at `level`; `RUST_LOG` wins, `NO_COLOR` is heeded. The guard keeps it: drop it last.
+///
+/// # Errors
+/// No thread can be started, or there is a log already.
+pub fn start_log(level: LevelFilter) -> std::io::Result<LinesGuard> {
+    let (lines, guard) = Lines::spawn("log", Box::new(stderr()))?;
+    let has_color = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Builder::new()
+        .filter_level(level)
+        .parse_default_env()
+        .format_timestamp_millis()
+        .format_target(false)
+        .write_style(if has_color {
+            WriteStyle::Always
+        } else {
+            WriteStyle::Never
+        })
+        .target(Target::Pipe(Box::new(lines)))
+        .try_init()
+        .map_err(std::io::Error::other)?;
+    std::panic::set_hook(Box::new(|panic| log::error!("a fault of lb: {panic}")));
+    Ok(guard)
+}
