@@ -23,6 +23,8 @@ pub(super) struct Wire<S> {
     pub(super) writable: bool,
     /// FIN is in sight, so a read that brings little is not the last.
     pub(super) read_closed: bool,
+    /// Urgent data is or was in sight: the same, and splicing can't pass it.
+    pub(super) urgent: bool,
     /// The peer has reset or can't be reached. What it sent before may still be there to read.
     pub(super) broken: bool,
 }
@@ -35,6 +37,7 @@ impl<S> Wire<S> {
             readable: false,
             writable: true,
             read_closed: false,
+            urgent: false,
             broken: false,
         }
     }
@@ -43,6 +46,7 @@ impl<S> Wire<S> {
         self.readable |= ready.readable;
         self.writable |= ready.writable;
         self.read_closed |= ready.read_closed;
+        self.urgent |= ready.urgent;
         self.broken |= ready.broken;
     }
 }
@@ -222,10 +226,17 @@ impl<P> Direction<P> {
         world: &mut W,
     ) -> Read {
         if let Pace::Splice { small_in_a_row } = self.pace
+            && !source.urgent
             && let Some(pipe) = world.borrow_pipe()
         {
             let buffer_bytes = world.scratch().len();
-            return self.take_by_splice(source, pipe, (small_in_a_row, buffer_bytes), world);
+            let read = self.take_by_splice(source, pipe, (small_in_a_row, buffer_bytes), world);
+            match read {
+                // In front of urgent data a splice says so whatever lies behind it (6.18): the last word is recv(2)'s.
+                Read::Fin => {}
+                Read::Gone => source.broken = true,
+                Read::Bytes(_) | Read::Wait | Read::Later | Read::Unsupported => return read,
+            }
         }
         self.take_by_copy(source, target, world)
     }
@@ -266,8 +277,9 @@ impl<P> Direction<P> {
         let read = source.socket.receive(scratch);
         let Read::Bytes(received) = read else { return read };
         let is_full = received >= scratch.len();
-        // A read that brought less than was asked for has emptied the socket (epoll(7)), unless the end is waiting behind it.
-        if !is_full && !source.read_closed && !source.broken {
+        // A read that brought less than was asked for has emptied the socket (epoll(7)), unless the end is waiting behind it, or
+        // urgent data stopped it.
+        if !is_full && !source.read_closed && !source.urgent && !source.broken {
             source.readable = false;
         }
         self.pace = match self.pace {

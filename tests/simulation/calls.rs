@@ -25,7 +25,7 @@ impl Kernel {
     }
 
     /// How many bytes a read gets, at most `limit` of at most `slots` segments, or how it ends.
-    fn take(&mut self, id: Id, limit: usize, slots: usize) -> Result<usize, Read> {
+    fn take(&mut self, id: Id, limit: usize, slots: usize, is_splice: bool) -> Result<usize, Read> {
         let held = self
             .other(id)
             .map_or(0, |other| self.sockets[id].read - self.sockets[other].sent);
@@ -45,6 +45,29 @@ impl Kernel {
         }
         let (call, now) = (self.call, self.now);
         let socket = &mut self.sockets[id];
+        // tcp_recvmsg stops at urgent data if it has something; splice stops in any case, and says 0 or EAGAIN as if there was
+        // nothing behind it (seen on 6.18).
+        let ahead = socket.urgent_at.map_or(u64::MAX, |at| at - socket.read);
+        let stops = ahead == 0 && is_splice && socket.waiting > 0;
+        if stops {
+            return Err(if socket.fin_arrived || (socket.rst_arrived && !socket.error) {
+                Read::Fin
+            } else if std::mem::take(&mut socket.error) {
+                self.told_broken(id);
+                Read::Gone
+            } else {
+                socket.is_exhausted = true;
+                Read::Wait
+            });
+        }
+        let limit = match usize::try_from(ahead) {
+            Ok(0) => {
+                socket.urgent_at = None;
+                limit
+            }
+            Ok(ahead) => limit.min(ahead),
+            Err(_) => limit,
+        };
         let mut taken = 0;
         let mut used = 0;
         while used < slots
@@ -70,12 +93,15 @@ impl Kernel {
         }
         if socket.fin_arrived {
             // SOCK_DONE comes before sk_err in tcp_recvmsg: a RST behind a FIN is not seen by reading.
+            if is_splice {
+                return Err(Read::Fin);
+            }
             socket.fin_told = Some(call);
         } else if !socket.rst_arrived {
             socket.is_exhausted = true;
             return Err(Read::Wait);
         }
-        socket.is_read_out = true;
+        socket.is_read_out = !is_splice;
         self.active_at = now;
         self.progress += 1;
         if !socket.fin_arrived && std::mem::take(&mut socket.error) {
@@ -91,7 +117,7 @@ impl Kernel {
             self.violate(format!("reads nothing from {id}"));
         }
         let place = self.sockets[id].read;
-        let outcome = match self.take(id, into.len(), usize::MAX) {
+        let outcome = match self.take(id, into.len(), usize::MAX, false) {
             Ok(bytes) => {
                 let seed = self.pattern_seed(self.sockets[id].side);
                 fill(seed, place, &mut into[..bytes]);
@@ -116,7 +142,7 @@ impl Kernel {
         } else {
             let slots = self.pipe_slots.saturating_sub(slots_used);
             let limit = self.pipe_bytes.saturating_sub(bytes_held);
-            match self.take(id, limit, slots) {
+            match self.take(id, limit, slots, true) {
                 Ok(bytes) => Read::Bytes(bytes),
                 Err(end) => end,
             }

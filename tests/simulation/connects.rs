@@ -98,6 +98,7 @@ fn a_rival_that_wins_resets_the_silent_first_and_its_late_news_is_nobodys() {
             readable: true,
             writable: true,
             read_closed: true,
+            urgent: false,
             broken: true,
         },
     );

@@ -310,6 +310,7 @@ impl Play {
             readable: self.rng.percent(50),
             writable: !is_under_way && self.rng.percent(50),
             read_closed: false,
+            urgent: false,
             broken: false,
         };
         self.stage.event(lane, ready);

@@ -69,6 +69,8 @@ pub(crate) struct Tcp {
     pub(crate) rst_arrived: bool,
     /// SO_ERROR is set.
     pub(super) error: bool,
+    /// Where urgent data was sent; the urgent byte itself is not in the stream.
+    pub(super) urgent_at: Option<u64>,
     /// Accepted by the kernel, not yet by the peer's.
     pub(crate) unacknowledged: usize,
     pub(crate) sent: u64,
@@ -112,6 +114,7 @@ impl Tcp {
                 readable: true,
                 writable: true,
                 read_closed: true,
+                urgent: false,
                 broken: true,
             };
         }
@@ -120,6 +123,7 @@ impl Tcp {
             readable: self.waiting > 0 || self.fin_arrived || hung_up,
             writable: self.room() * 3 >= self.buffers.send || hung_up,
             read_closed: self.fin_arrived || hung_up,
+            urgent: self.urgent_at.is_some(),
             broken: self.error,
         }
     }
@@ -209,6 +213,7 @@ impl Kernel {
             fin_arrived: false,
             rst_arrived: false,
             error: false,
+            urgent_at: None,
             unacknowledged: 0,
             sent: 0,
             is_finished: false,
@@ -264,6 +269,14 @@ impl Kernel {
         socket.edge = true;
         self.trace(|| format!("peer {id} sends {bytes}"));
         true
+    }
+
+    /// The peer sends a byte out of band, behind what it has sent so far.
+    pub(crate) fn peer_urges(&mut self, id: Id) {
+        self.trace(|| format!("peer {id} urges"));
+        let socket = &mut self.sockets[id];
+        socket.urgent_at = Some(socket.arrived);
+        socket.edge = true;
     }
 
     pub(crate) fn peer_fins(&mut self, id: Id) {

@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) reads_max: u64,
     pub(crate) read_bytes: usize,
     pub(crate) pause_percent: u64,
+    /// Chance of urgent data before a segment.
+    pub(crate) urge_percent: u64,
     pub(crate) pause_max: Duration,
     pub(crate) ending: Ending,
     pub(crate) has_ended: bool,
@@ -52,6 +54,7 @@ impl Peer {
             reads_max: u64::MAX,
             read_bytes: rng.pick(&[64, 1000, 65_536]),
             pause_percent: rng.pick(&[0, 0, 5]),
+            urge_percent: rng.pick(&[0, 0, 0, 0, 2]),
             pause_max: Duration::from_millis(5),
             ending: Ending::Fin,
             has_ended: false,
@@ -141,6 +144,9 @@ impl Peer {
             } else {
                 kernel.rng.between(1, most)
             };
+            if kernel.rng.percent(self.urge_percent) {
+                kernel.peer_urges(id);
+            }
             if kernel.peer_sends(id, bytes as usize) {
                 self.sent += bytes;
             }

@@ -447,3 +447,46 @@ fn three_full_reads_begin_to_splice_and_small_splices_end_it() {
     }
     assert_eq!(pipes(&stage), before, "{}", story(&stage));
 }
+
+#[test]
+fn urgent_data_hides_nothing_behind_it() {
+    for source in [CLIENT, BACKEND] {
+        for is_warm in [false, true] {
+            for fin_comes_along in [false, true] {
+                for is_late in [false, true] {
+                    let mut stage = relay(WIDE, WIDE);
+                    if is_warm {
+                        warm_up(&mut stage, source);
+                    }
+                    let before = sent(&stage, other(source));
+                    sends(&stage, source, 100);
+                    if is_late {
+                        // Fetched, but not handled when the rest arrives.
+                        stage.poll(source);
+                    }
+                    stage.kernel.borrow_mut().peer_urges(source);
+                    sends(&stage, source, 50);
+                    if fin_comes_along {
+                        fins(&stage, source);
+                    }
+                    settle(&mut stage);
+                    assert_eq!(sent(&stage, other(source)) - before, 150, "{}", story(&stage));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_dead_side_sent_is_passed_on_in_the_wake_that_finds_it_dead() {
+    for dead in [CLIENT, BACKEND] {
+        let mut stage = relay(WIDE, NARROW);
+        sends(&stage, dead, 5);
+        resets(&stage, dead);
+        sends(&stage, other(dead), 5);
+        stage.poll(other(dead));
+        stage.handle(0);
+        assert_eq!(sent(&stage, other(dead)), 5, "{}", story(&stage));
+        assert_eq!(stage.kernel.borrow().sockets[dead].fd, Fd::Reset, "{}", story(&stage));
+    }
+}
