@@ -150,10 +150,10 @@ impl<P> Direction<P> {
                     self.abandon();
                     return Pump::Rest;
                 }
+                // While the target doesn't take what is held the source rests: that is the backpressure.
                 Some(Write::Wait | Write::Bytes(_)) => return Pump::Rest,
             }
-            // While the target can't take anything the source rests: that is the backpressure.
-            if !source.readable || !target.writable {
+            if !source.readable {
                 return Pump::Rest;
             }
             if turn_bytes == 0 {

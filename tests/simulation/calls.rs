@@ -267,6 +267,12 @@ impl Kernel {
 
     pub(crate) fn connect_outcome(&mut self, id: Id) -> Connect {
         self.operations += 1;
+        if let Link::Pending(..) = self.sockets[id].link {
+            // SO_ERROR is 0 then, which reads as "up".
+            self.violate(format!(
+                "asks how connect {id} went before an event said that it is over"
+            ));
+        }
         let socket = &mut self.sockets[id];
         let outcome = match socket.link {
             Link::Pending(..) => Connect::Pending,

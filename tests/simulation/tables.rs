@@ -450,9 +450,10 @@ fn three_full_reads_begin_to_splice_and_small_splices_end_it() {
 
 #[test]
 fn urgent_data_hides_nothing_behind_it() {
+    let endings: [fn(&Stage, Id); 3] = [|_, _| {}, fins, resets];
     for source in [CLIENT, BACKEND] {
         for is_warm in [false, true] {
-            for fin_comes_along in [false, true] {
+            for ending in endings {
                 for is_late in [false, true] {
                     let mut stage = relay(WIDE, WIDE);
                     if is_warm {
@@ -466,9 +467,7 @@ fn urgent_data_hides_nothing_behind_it() {
                     }
                     stage.kernel.borrow_mut().peer_urges(source);
                     sends(&stage, source, 50);
-                    if fin_comes_along {
-                        fins(&stage, source);
-                    }
+                    ending(&stage, source);
                     settle(&mut stage);
                     assert_eq!(sent(&stage, other(source)) - before, 150, "{}", story(&stage));
                 }
