@@ -21,7 +21,7 @@ use lb::observe::End;
 
 use driver::{Census, run};
 
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 1_024;
 const STEPS: u64 = 3_000;
 /// How much of a transcript a failure shows.
 const TAIL: usize = 60;

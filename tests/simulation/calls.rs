@@ -101,8 +101,11 @@ impl Kernel {
             socket.is_exhausted = true;
             return Err(Read::Wait);
         }
-        socket.is_read_out = !is_splice;
-        self.active_at = now;
+        // What a splice says of an end is not the last word.
+        if !is_splice {
+            socket.is_read_out = true;
+            self.active_at = now;
+        }
         self.progress += 1;
         if !socket.fin_arrived && std::mem::take(&mut socket.error) {
             self.told_broken(id);

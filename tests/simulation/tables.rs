@@ -489,3 +489,20 @@ fn what_a_dead_side_sent_is_passed_on_in_the_wake_that_finds_it_dead() {
         assert_eq!(stage.kernel.borrow().sockets[dead].fd, Fd::Reset, "{}", story(&stage));
     }
 }
+
+#[test]
+fn a_pipe_for_a_dead_target_is_let_go_while_the_other_way_lives() {
+    let mut stage = relay(NARROW, NARROW);
+    warm_up(&mut stage, CLIENT);
+    sends(&stage, BACKEND, 1000);
+    sends(&stage, CLIENT, 10 * SCRATCH);
+    settle(&mut stage);
+    assert_eq!(stage.kernel.borrow().pipes_out, 1, "{}", story(&stage));
+    resets(&stage, BACKEND);
+    settle(&mut stage);
+    assert_eq!(stage.kernel.borrow().pipes_out, 0, "{}", story(&stage));
+    drain(&mut stage);
+    assert_eq!(sent(&stage, CLIENT), 1000, "{}", story(&stage));
+    wait_for_end(&mut stage);
+    ended(&stage, End::BackendReset);
+}
