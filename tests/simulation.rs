@@ -1,7 +1,8 @@
 //! A session on simulated sockets, virtual time and a seed: every schedule of events, bytes, FINs, RSTs, shortages and timers.
 //!
 //! `LB_SIM_SEEDS=100000` runs more seeds than every test run does, from `LB_SIM_FROM` on; `LB_SIM_SEED=7` replays one with its
-//! transcript. What must hold is in `model` and at the calls in `calls`; `tables` and `connects` have the single cases by name.
+//! transcript. What must hold is in `model` and at the calls in `calls`; the single cases, by name, are in `tables`, `resets` and
+//! `connects`.
 
 #![allow(clippy::print_stdout, reason = "a transcript is for whoever runs it")]
 
@@ -11,6 +12,7 @@ mod driver;
 mod kernel;
 mod model;
 mod peer;
+mod resets;
 mod rng;
 mod script;
 mod stage;

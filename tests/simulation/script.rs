@@ -185,3 +185,31 @@ pub(super) fn warm_up(stage: &mut Stage, source: Id) {
     drain(stage);
     assert!(stage.kernel.borrow().pipes_ever > 0, "{}", story(stage));
 }
+
+/// Holds bytes that the other side doesn't take.
+pub(super) fn blocked(source: Id) -> Stage {
+    let mut stage = relay(NARROW, NARROW);
+    sends(&stage, source, 1000);
+    settle(&mut stage);
+    stage
+}
+
+/// One side has finished.
+pub(super) fn half_closed(first: Id) -> Stage {
+    let mut stage = relay(NARROW, NARROW);
+    fins(&stage, first);
+    settle(&mut stage);
+    stage
+}
+
+/// One side is gone, and the other has not acknowledged all it sent.
+pub(super) fn resetting(dead: Id) -> Stage {
+    let mut stage = relay(NARROW, NARROW);
+    sends(&stage, dead, 20);
+    resets(&stage, dead);
+    settle(&mut stage);
+    assert_eq!(sent(&stage, other(dead)), 20);
+    assert_eq!(stage.end, None, "{}", story(&stage));
+    assert_eq!(stage.kernel.borrow().sockets[dead].fd, Fd::Reset, "{}", story(&stage));
+    stage
+}

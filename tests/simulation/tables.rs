@@ -76,31 +76,6 @@ const STATES: [State; 8] = [
     ("resetting the client", || resetting(BACKEND)),
 ];
 
-fn blocked(source: Id) -> Stage {
-    let mut stage = relay(NARROW, NARROW);
-    sends(&stage, source, 1000);
-    settle(&mut stage);
-    stage
-}
-
-fn half_closed(first: Id) -> Stage {
-    let mut stage = relay(NARROW, NARROW);
-    fins(&stage, first);
-    settle(&mut stage);
-    stage
-}
-
-fn resetting(dead: Id) -> Stage {
-    let mut stage = relay(NARROW, NARROW);
-    sends(&stage, dead, 20);
-    resets(&stage, dead);
-    settle(&mut stage);
-    assert_eq!(sent(&stage, other(dead)), 20);
-    assert_eq!(stage.end, None, "{}", story(&stage));
-    assert_eq!(stage.kernel.borrow().sockets[dead].fd, Fd::Reset, "{}", story(&stage));
-    stage
-}
-
 /// News of a socket, by its name.
 type News = (&'static str, fn(&Stage, Id));
 
@@ -279,36 +254,6 @@ fn bytes_in_the_pipe_survive_the_fin_of_their_sender() {
 }
 
 #[test]
-fn bytes_in_the_pipe_survive_the_reset_of_their_sender() {
-    for source in [CLIENT, BACKEND] {
-        let mut stage = relay(NARROW, NARROW);
-        warm_up(&mut stage, source);
-        sends(&stage, source, 10 * SCRATCH);
-        settle(&mut stage);
-        assert_eq!(stage.kernel.borrow().pipes_out, 1, "{}", story(&stage));
-        resets(&stage, source);
-        settle(&mut stage);
-        drain(&mut stage);
-        assert_eq!(sent(&stage, other(source)), 14 * SCRATCH as u64, "{}", story(&stage));
-        wait_for_end(&mut stage);
-        ended(&stage, reset_by(source));
-    }
-}
-
-#[test]
-fn a_target_that_goes_takes_its_pipe_along() {
-    for source in [CLIENT, BACKEND] {
-        let mut stage = relay(NARROW, NARROW);
-        warm_up(&mut stage, source);
-        sends(&stage, source, 10 * SCRATCH);
-        settle(&mut stage);
-        resets(&stage, other(source));
-        settle(&mut stage);
-        ended(&stage, reset_by(other(source)));
-    }
-}
-
-#[test]
 fn one_segment_with_data_and_fin_is_passed_on_each_way() {
     for source in [CLIENT, BACKEND] {
         let mut stage = relay(WIDE, WIDE);
@@ -318,97 +263,6 @@ fn one_segment_with_data_and_fin_is_passed_on_each_way() {
         drain(&mut stage);
         assert_eq!(sent(&stage, other(source)), 5);
         assert!(stage.kernel.borrow().peer_sees_fin(other(source)), "{}", story(&stage));
-    }
-}
-
-#[test]
-fn a_reset_stays_a_reset_and_a_fin_a_fin_each_way() {
-    for source in [CLIENT, BACKEND] {
-        let mut stage = relay(WIDE, WIDE);
-        sends(&stage, source, 5);
-        resets(&stage, source);
-        settle(&mut stage);
-        drain(&mut stage);
-        wait_for_end(&mut stage);
-        ended(&stage, reset_by(source));
-        let kernel = stage.kernel.borrow();
-        let survivor = &kernel.sockets[other(source)];
-        assert_eq!(
-            (survivor.fd, survivor.is_finished, survivor.sent),
-            (Fd::Reset, false, 5)
-        );
-    }
-}
-
-#[test]
-fn a_reset_after_a_fin_is_passed_on_as_well() {
-    for source in [CLIENT, BACKEND] {
-        let mut stage = half_closed(source);
-        resets(&stage, source);
-        settle(&mut stage);
-        wait_for_end(&mut stage);
-        ended(&stage, reset_by(source));
-    }
-}
-
-#[test]
-fn a_reset_waits_for_a_slow_reader_and_no_longer() {
-    for dead in [CLIENT, BACKEND] {
-        let mut stage = resetting(dead);
-        let pause = Duration::from_secs(10);
-        let until = stage.now().plus(pause);
-        while stage.deadline() <= until {
-            let span = stage.deadline().since(stage.now());
-            assert!(span <= Duration::from_millis(64), "{}", story(&stage));
-            stage.advance(span);
-            stage.turn();
-            assert_eq!(stage.end, None, "{}", story(&stage));
-        }
-        drain(&mut stage);
-        assert!(
-            wait_for_end(&mut stage) <= Duration::from_millis(64),
-            "{}",
-            story(&stage)
-        );
-        ended(&stage, reset_by(dead));
-    }
-}
-
-#[test]
-fn a_reset_towards_one_who_never_reads_is_given_up_at_half_close_timeout() {
-    let mut stage = resetting(BACKEND);
-    assert_eq!(wait_for_end(&mut stage), HALF_CLOSE_TIMEOUT);
-    ended(&stage, End::BackendReset);
-}
-
-#[test]
-fn a_side_found_dead_by_fin_or_write_is_passed_on_in_the_same_wake() {
-    // The event of the reset is still to come: a write, or a FIN, finds it out.
-    for (dead, by_fin) in [(CLIENT, false), (CLIENT, true), (BACKEND, false), (BACKEND, true)] {
-        let mut stage = relay(WIDE, WIDE);
-        resets(&stage, dead);
-        if by_fin {
-            fins(&stage, other(dead));
-        } else {
-            sends(&stage, other(dead), 5);
-        }
-        stage.poll(other(dead));
-        stage.handle(0);
-        ended(&stage, reset_by(dead));
-    }
-}
-
-#[test]
-fn a_broken_socket_with_nothing_to_read_is_gone() {
-    for id in [CLIENT, BACKEND] {
-        let mut stage = relay(WIDE, WIDE);
-        let lane = stage.kernel.borrow().sockets[id].lane;
-        let broken = Readiness {
-            broken: true,
-            ..Readiness::default()
-        };
-        stage.event(lane, broken);
-        ended(&stage, reset_by(id));
     }
 }
 
@@ -474,35 +328,4 @@ fn urgent_data_hides_nothing_behind_it() {
             }
         }
     }
-}
-
-#[test]
-fn what_a_dead_side_sent_is_passed_on_in_the_wake_that_finds_it_dead() {
-    for dead in [CLIENT, BACKEND] {
-        let mut stage = relay(WIDE, NARROW);
-        sends(&stage, dead, 5);
-        resets(&stage, dead);
-        sends(&stage, other(dead), 5);
-        stage.poll(other(dead));
-        stage.handle(0);
-        assert_eq!(sent(&stage, other(dead)), 5, "{}", story(&stage));
-        assert_eq!(stage.kernel.borrow().sockets[dead].fd, Fd::Reset, "{}", story(&stage));
-    }
-}
-
-#[test]
-fn a_pipe_for_a_dead_target_is_let_go_while_the_other_way_lives() {
-    let mut stage = relay(NARROW, NARROW);
-    warm_up(&mut stage, CLIENT);
-    sends(&stage, BACKEND, 1000);
-    sends(&stage, CLIENT, 10 * SCRATCH);
-    settle(&mut stage);
-    assert_eq!(stage.kernel.borrow().pipes_out, 1, "{}", story(&stage));
-    resets(&stage, BACKEND);
-    settle(&mut stage);
-    assert_eq!(stage.kernel.borrow().pipes_out, 0, "{}", story(&stage));
-    drain(&mut stage);
-    assert_eq!(sent(&stage, CLIENT), 1000, "{}", story(&stage));
-    wait_for_end(&mut stage);
-    ended(&stage, End::BackendReset);
 }
