@@ -12,7 +12,7 @@ use rustix::net::{
 };
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::ports::LocalPorts;
+use super::ports::{LocalPorts, TRIES_MAX};
 
 /// Connections that may wait in a listener's queue; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -76,14 +76,18 @@ pub fn begin_connect(address: SocketAddr, ports: &mut LocalPorts) -> io::Result<
             outcome => return outcome,
         }
     }
-    for port in ports.candidates() {
-        match connect_from(address, Some(port)) {
+    for number in 0..TRIES_MAX {
+        let candidate = ports.candidate(number);
+        match connect_from(address, Some(candidate.port)) {
             Err(error)
                 if matches!(
                     Errno::from_io_error(&error),
                     Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE)
                 ) => {}
-            outcome => return outcome,
+            outcome => {
+                ports.note_served(candidate);
+                return outcome;
+            }
         }
     }
     Err(Errno::ADDRNOTAVAIL.into())
