@@ -7,6 +7,7 @@
 #   scripts/run_all.sh -- --conns 1000   what stands behind -- goes to the client
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset RUST_LOG # readiness is read off the log
 
 keep=no
 client_arguments=(--conns 100)
