@@ -49,10 +49,10 @@ trap 'exit 143' TERM
 
 # start NAME PATTERN PROGRAM ARGUMENTS…: starts it and returns when its log says that it is ready.
 start() {
-    local name=$1 pattern=$2 pid follower events
-    shift 2
+    local name=$1 pattern=$2 program=$3 pid follower events
+    shift 3
     : >"$logs/$name.log" # before anybody follows it
-    "target/release/$@" >>"$logs/$name.log" 2>&1 &
+    "target/release/$program" "$@" >>"$logs/$name.log" 2>&1 &
     pid=$!
     pids+=("$pid")
     # tail ends when the program does, so this waits for an event either way, and never longer than 15 s.
