@@ -2,13 +2,9 @@
 
 use clap::Parser;
 use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, StopHandle, parse_size, run};
-use std::error::Error;
-use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 /// The exit code for wrong usage, as clap's.
 const USAGE: u8 = 2;

@@ -218,14 +218,14 @@ impl Running {
                 .map(ToString::to_string)
                 .collect();
             log::info!(
-                "{}: listening on {}, {} backends",
+                "{}: listening on {}, backends: {}",
                 service.name,
                 listens.join(" and "),
                 service.backends.len()
             );
         }
         log::info!(
-            "ready: {} workers, up to {} connections",
+            "ready: workers: {}, connections: up to {}",
             self.workers.len(),
             self.process.max()
         );

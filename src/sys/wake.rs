@@ -83,3 +83,43 @@ impl Doorbell {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Poller;
+    use std::time::Duration;
+
+    #[test]
+    fn no_wake_up_is_ever_lost() {
+        const ITEMS: u32 = 50_000;
+        let (send, queue) = crossbeam_channel::bounded(4);
+        let doorbell = Doorbell::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for item in 0..ITEMS {
+                    send.send(item).unwrap();
+                    doorbell.wake();
+                }
+            });
+            let mut poller = Poller::open().unwrap();
+            poller.add_readable(doorbell.waker(), 0, false).unwrap();
+            let mut expected = 0;
+            while expected < ITEMS {
+                doorbell.announce();
+                if queue.is_empty() {
+                    poller.wait(Some(Duration::from_secs(10))).unwrap();
+                    assert!(
+                        poller.count() > 0 || !queue.is_empty(),
+                        "slept with item {expected} in the queue"
+                    );
+                }
+                doorbell.over();
+                for item in queue.try_iter() {
+                    assert_eq!(item, expected);
+                    expected += 1;
+                }
+            }
+        });
+    }
+}

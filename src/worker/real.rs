@@ -16,6 +16,10 @@ use crate::types::{BackendId, ConnectFailure, Lane, Moment, SessionKey, Token, W
 /// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
 pub const SCRATCH_BYTES: usize = 16_384;
 
+/// The service whose sessions fail, to see what a fault costs.
+#[cfg(test)]
+pub(super) const FAULTY_SERVICE: &str = "faulty";
+
 /// What the sessions of one worker share, and whose turn it is.
 #[derive(Debug)]
 pub(super) struct Real {
@@ -151,6 +155,8 @@ impl World for Real {
     }
 
     fn pick(&mut self, tried: &[BackendId]) -> Option<BackendGuard> {
+        #[cfg(test)]
+        assert!(&*self.service.name != FAULTY_SERVICE, "injected");
         self.service.pick(tried)
     }
 

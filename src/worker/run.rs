@@ -330,6 +330,8 @@ impl Worker {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Finish => self.is_finishing = true,
+            #[cfg(test)]
+            Order::Panic => panic!("injected"),
             Order::EndAll(end) => {
                 for key in self.slots.keys() {
                     self.finish(key, end);

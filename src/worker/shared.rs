@@ -66,6 +66,9 @@ pub enum Order {
     Finish,
     /// End every session at once, for this reason, by reset.
     EndAll(End),
+    /// Fail, to see what a fault costs.
+    #[cfg(test)]
+    Panic,
 }
 
 /// The other threads' end of a worker; cheap to clone.
