@@ -42,6 +42,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_tcp_nodelay(true)?;
+    // An urgent byte (MSG_OOB) is taken out of the stream unless it is asked for in line: no byte is ours to lose.
+    socket.set_out_of_band_inline(true)?;
     socket.set_tcp_notsent_lowat(CLIENT_NOTSENT_BYTES)?;
     socket.set_recv_buffer_size(CLIENT_RECEIVE_BYTES)?;
     socket.set_nonblocking(true)?;
@@ -107,6 +109,7 @@ fn connect_from(address: SocketAddr, port: Option<u16>) -> io::Result<OwnedFd> {
     )?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_oobinline(&socket, true)?;
     sockopt::set_socket_recv_buffer_size(&socket, BACKEND_RECEIVE_BYTES)?;
     SockRef::from(&socket).set_tcp_notsent_lowat(BACKEND_NOTSENT_BYTES)?;
     if let Some(port) = port {
