@@ -1,5 +1,4 @@
 //! `client`: a load generator that checks every byte. Parses the command line and calls `lb::load`.
-
 use clap::Parser;
 use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, StopHandle, parse_size, run};
 use std::io::{self, Write};

@@ -147,6 +147,8 @@ fn broken_header(source: &Source) -> Option<String> {
             "{path}:1: a file starts with a `//!` header: what it is, who calls it, what it must never do"
         )),
         1..=25 => None,
+        // The map of all rooms is a header and nothing else; its size is held by LINES_MAX.
+        _ if path == "src/lib.rs" => None,
         _ => Some(format!(
             "{path}:26: the header has {length} lines, at most 25 are allowed"
         )),
