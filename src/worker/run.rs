@@ -86,6 +86,8 @@ struct Worker {
     access_log: AccessLog,
     counters: Arc<ProcessCounters>,
     is_finishing: bool,
+    /// What arrives from now on ends at once, like what was there.
+    all_end: Option<End>,
 }
 
 impl Worker {
@@ -116,6 +118,7 @@ impl Worker {
             access_log: context.access_log.clone(),
             counters: Arc::clone(&context.counters),
             is_finishing: false,
+            all_end: None,
         })
     }
 
@@ -183,8 +186,8 @@ impl Worker {
             client,
             mut ticket,
         } = arrival;
-        let Some(key) = self.slots.reserve() else {
-            ticket.end = End::Refused;
+        let Some(key) = self.slots.reserve().filter(|_| self.all_end.is_none()) else {
+            ticket.end = self.all_end.unwrap_or(End::Refused);
             drop(RealSocket::new(socket_fd));
             return;
         };
@@ -333,6 +336,7 @@ impl Worker {
             #[cfg(test)]
             Order::Panic => panic!("injected"),
             Order::EndAll(end) => {
+                self.all_end = Some(end);
                 for key in self.slots.keys() {
                     self.finish(key, end);
                 }

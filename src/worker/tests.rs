@@ -182,3 +182,15 @@ fn connections_in_the_inbox_of_a_dropped_worker_are_closed_and_counted() {
 fn an_idle_session_is_small() {
     assert!(size_of::<crate::session::Session<super::real::Real>>() <= 256);
 }
+
+#[test]
+fn what_arrives_after_the_end_of_all_ends_with_them() {
+    let rig = rig();
+    let (mut client, _backend) = rig.pair();
+    rig.worker.order(Order::EndAll(End::Shutdown));
+    expect_reset(&mut client);
+    expect_reset(&mut rig.client_of(&rig.service));
+    let (service, process) = rig.stop();
+    assert_eq!((service.counters.totals().active(), process.active()), (0, 0));
+    assert_eq!(service.counters.totals().ends[End::Shutdown as usize], 2);
+}
