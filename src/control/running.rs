@@ -29,7 +29,7 @@ pub struct Running {
     pub(super) prober: ProberHandle,
     pub(super) changes: Receiver<Change>,
     /// Keeps the channel open, whatever becomes of the health thread.
-    pub(super) changed: Sender<Change>,
+    pub(super) _changed: Sender<Change>,
     pub(super) drain_timeout: Duration,
     pub(super) access_log_guard: Option<AccessLogGuard>,
 }

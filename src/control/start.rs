@@ -133,7 +133,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers,
         prober: prober.spawn()?,
         changes,
-        changed,
+        _changed: changed,
         drain_timeout: config.runtime.drain_timeout,
         access_log_guard,
     };
