@@ -1,14 +1,9 @@
 //! `client`: a load generator that checks every byte. Parses the command line and calls `lb::load`.
-
 use clap::Parser;
 use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, StopHandle, parse_size, run};
-use std::error::Error;
-use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 
 /// The exit code for wrong usage, as clap's.
 const USAGE: u8 = 2;

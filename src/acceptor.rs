@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::observe::{ProcessCounters, RefusedReason, supervise};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Clock, Decision, Poller, Sleep};
+use crate::sys::{self, Clock, Decision, Doorbell, Poller};
 use crate::types::{ClientAddr, Moment};
 use crate::worker::{Arrival, Ticket, WorkerHandle};
 
@@ -49,14 +49,14 @@ pub struct Acceptor {
     /// Counts of the process.
     pub counters: Arc<ProcessCounters>,
     /// By which workers tell that they have room.
-    pub sleep: Arc<Sleep>,
+    pub doorbell: Arc<Doorbell>,
 }
 
 /// Stops the acceptor.
 #[derive(Debug)]
 pub struct AcceptorHandle {
     stop: Sender<()>,
-    sleep: Arc<Sleep>,
+    doorbell: Arc<Doorbell>,
     thread: JoinHandle<()>,
 }
 
@@ -64,7 +64,7 @@ impl AcceptorHandle {
     /// Takes what waits in the kernel's queues one last time, closes the listeners and ends the thread.
     pub fn stop(self) {
         if self.stop.send(()).is_ok() {
-            self.sleep.waker().wake();
+            self.doorbell.waker().wake();
         }
         if self.thread.join().is_err() {
             log::error!("the acceptor ended in a panic");
@@ -79,7 +79,7 @@ impl Acceptor {
     /// No descriptor, or no thread, is left.
     pub fn spawn(self) -> io::Result<AcceptorHandle> {
         let (stop, stopped) = bounded(1);
-        let sleep = Arc::clone(&self.sleep);
+        let doorbell = Arc::clone(&self.doorbell);
         let mut first = Some(Poller::open()?);
         let thread = std::thread::Builder::new().name("acceptor".into()).spawn(move || {
             supervise("acceptor", &self.counters, || {
@@ -88,7 +88,7 @@ impl Acceptor {
                 io::Result::Ok(())
             });
         })?;
-        Ok(AcceptorHandle { stop, sleep, thread })
+        Ok(AcceptorHandle { stop, doorbell, thread })
     }
 }
 
@@ -106,7 +106,7 @@ struct Loop<'a> {
 
 impl<'a> Loop<'a> {
     fn new(acceptor: &'a Acceptor, poller: Poller) -> io::Result<Self> {
-        poller.add_readable(acceptor.sleep.waker(), WAKE_TOKEN, false)?;
+        poller.add_readable(acceptor.doorbell.waker(), WAKE_TOKEN, false)?;
         Ok(Self {
             acceptor,
             poller,
@@ -119,19 +119,19 @@ impl<'a> Loop<'a> {
 
     fn run(&mut self, stopped: &Receiver<()>) {
         loop {
-            self.acceptor.sleep.announce(); // only now do workers tell that they have room
+            self.acceptor.doorbell.announce(); // only now do workers tell that they have room
             let now = Clock::now();
             let is_short = now < self.short_until;
             let has_room = self.least_busy().is_some();
             self.listen(has_room && !is_short);
             if has_room {
-                self.acceptor.sleep.over();
+                self.acceptor.doorbell.over();
             }
             let timeout = is_short.then(|| self.short_until.since(now));
             if let Err(error) = self.poller.wait(timeout) {
                 log::error!("acceptor: waiting for events: {error}");
             }
-            self.acceptor.sleep.over();
+            self.acceptor.doorbell.over();
             for number in 0..self.poller.count() {
                 if let Some(event) = self.poller.event(number)
                     && let Some(listener) = usize::try_from(event.token)

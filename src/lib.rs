@@ -1,4 +1,61 @@
-//! `lb`: a raw-TCP, layer-4 load balancer.
+//! `lb`: a raw-TCP, layer-4 load balancer. This page is the map; there is no logic in it.
+//!
+//! # Rooms, lowest layer first (`tests/layers.rs` holds who may import whom)
+//!
+//! | room | is |
+//! |---|---|
+//! | [`types`] | newtypes that several rooms share |
+//! | [`sys`] | what std lacks: epoll, wake-ups, sockets, pipes, limits, the clock; the only `unsafe` |
+//! | [`config`] | `lb.toml` -> plain, checked values; all problems at once |
+//! | [`observe`] | counters, how a connection ended, log and access log off the data path |
+//! | [`pool`] | what a backend is, guards that own each +1, the pool of a service at one moment |
+//! | [`balance`] | (pool, key) -> backend: one file a policy, pure |
+//! | [`health`] | rise and fall (pure), probes, the thread that runs them |
+//! | [`session`] | one connection as a state machine, over a trait for its sockets |
+//! | [`service`] | a service at run time: what acceptor, workers and control share of it |
+//! | [`worker`] | one thread: event loop, sessions, timers, pipes, inbox |
+//! | [`acceptor`] | listeners -> the worker with the fewest sessions |
+//! | [`control`] | starts everything, is the only one to change it, stops it |
+//! | [`cli`] | the command line of `lb` |
+//! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
+//!
+//! # Threads, what each owns, and what it may block on
+//!
+//! | thread | owns | blocks on |
+//! |---|---|---|
+//! | main | the configuration, every pool (swapped whole) | its channel: signals, health changes |
+//! | acceptor | the listeners | its epoll set |
+//! | worker-N | its sessions, their sockets, timers and pipes | its epoll set |
+//! | health | the probes | its epoll set |
+//! | signals | nothing | the next signal |
+//! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
+//!
+//! Shared between them: pools (immutable, swapped), atomic counters in the thing they count, bounded channels. No lock.
+//! A panic costs one session, or one turn of one thread, which starts again ([`observe::supervise`]).
+//!
+//! # The life of a connection, five hops
+//!
+//! 1. [`acceptor`]: `burst` accepts, `admit` takes its places under the limits and hands it to a worker's inbox.
+//! 2. [`worker`]: `run.rs`, `adopt`: a slot, one registration with epoll, a session.
+//! 3. [`session`]: `connecting.rs` picks ([`service::Service::pick`] -> [`balance`]) and connects; silence brings a rival,
+//!    failure the next backend; not a byte is read from the client before one stands.
+//! 4. `session/relay.rs`: two ways, each `session/direction.rs`, `pump`: source -> (buffer | pipe) -> target. What can't be
+//!    written waits, and its source rests. FIN behind every byte, RST behind every byte.
+//! 5. `worker/run.rs`, `finish`: one [`observe::End`]; the guards give back what they took.
+//!
+//! # Where do I change …
+//!
+//! | what | where |
+//! |---|---|
+//! | a key of lb.toml | `config/shapes.rs`, `config/values.rs`; what it does: `control/build.rs` |
+//! | a policy | a file in `balance/`, a variant in `balance/mod.rs` |
+//! | a kind of probe | `health/check.rs` |
+//! | when copying becomes splicing | `session/direction.rs`, the constants |
+//! | what an errno means | `sys/errno.rs` |
+//! | buffers in the kernel | `sys/socket.rs`, the constants |
+//! | who may have how many descriptors | `control/budget.rs` |
+
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 pub mod acceptor;
 pub mod balance;

@@ -165,6 +165,8 @@ pub struct Readiness {
     pub writable: bool,
     /// The peer has sent its FIN.
     pub read_closed: bool,
+    /// Urgent data is in sight (`MSG_OOB`): reading stops short before it, and splicing can't pass it.
+    pub urgent: bool,
     /// The socket has an error: the peer has reset, or can't be reached.
     pub broken: bool,
 }

@@ -11,7 +11,7 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("types", &[]),
     ("sys", &["types"]),
     ("config", &["types"]),
@@ -20,12 +20,17 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("balance", &["types", "observe", "pool"]),
     ("health", &["types", "observe", "pool", "sys"]),
     ("session", &["types", "observe"]),
-    ("worker", &["types", "sys", "observe", "pool", "balance", "session"]),
-    ("acceptor", &["types", "sys", "observe", "pool", "balance", "session"]),
+    ("service", &["types", "observe", "pool", "balance", "session"]),
+    (
+        "worker",
+        &["types", "sys", "observe", "pool", "balance", "session", "service"],
+    ),
+    ("acceptor", &["types", "sys", "observe", "pool", "service", "worker"]),
     (
         "control",
         &[
-            "types", "sys", "config", "observe", "pool", "balance", "health", "session", "worker", "acceptor",
+            "types", "sys", "config", "observe", "pool", "balance", "health", "session", "service", "worker",
+            "acceptor",
         ],
     ),
     ("cli", &["types", "config", "observe", "control"]),
@@ -40,9 +45,12 @@ const PROBERS: [&str; 3] = ["src/health/probe.rs", "src/health/prober.rs", "src/
 const UNSAFE: &str = "src/sys/outq.rs";
 
 /// The longest that a file may be: the first line of the table that fits its path.
-const LINES_MAX: [(&str, usize); 5] = [
+const LINES_MAX: [(&str, usize); 7] = [
     ("src/lib.rs", 120),
     ("bin/", 120),
+    // Not policies: what they share, and what holds for each of them.
+    ("src/balance/mod.rs", 150),
+    ("src/balance/tests.rs", 500),
     ("src/balance/", 100),
     ("src/sys/", 200),
     ("", 500),
@@ -81,6 +89,9 @@ fn broken_layers(source: &Source) -> Vec<String> {
             "{path}:1: the room `{room}` isn't in the table of tests/layers.rs"
         )];
     };
+    if path.ends_with("/tests.rs") {
+        return Vec::new(); // a room's tests in a file of their own may take what they need
+    }
     let is_other = |name: &str| name != room && name != "self";
     let mut broken: Vec<String> = imports(source)
         .into_iter()
@@ -136,6 +147,8 @@ fn broken_header(source: &Source) -> Option<String> {
             "{path}:1: a file starts with a `//!` header: what it is, who calls it, what it must never do"
         )),
         1..=25 => None,
+        // The map of all rooms is a header and nothing else; its size is held by LINES_MAX.
+        _ if path == "src/lib.rs" => None,
         _ => Some(format!(
             "{path}:26: the header has {length} lines, at most 25 are allowed"
         )),

@@ -26,4 +26,5 @@ mod limits;
 mod namespaces;
 mod programs;
 mod relay;
+mod simulation;
 mod timeouts;

@@ -7,11 +7,12 @@
 
 mod budget;
 mod build;
+mod running;
 mod signals;
 mod start;
 mod stop;
 
 pub use budget::{Budget, BudgetError};
+pub use running::{Running, Stopped};
 pub use signals::{Signal, watch_signals};
-pub use start::{Running, StartError, start};
-pub use stop::Stopped;
+pub use start::{StartError, start};

@@ -4,25 +4,21 @@ use std::fs::OpenOptions;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 
 use super::budget::{Budget, BudgetError};
-use super::build::{Built, build};
-use super::signals::Signal;
-use super::stop::Stopped;
-use crate::acceptor::{Acceptor, AcceptorHandle, Listener};
-use crate::balance::Balancer;
+use super::build::{Built, build, policy};
+use super::running::Running;
+use crate::acceptor::{Acceptor, Listener};
 use crate::config::{self, Config};
-use crate::health::{Change, Prober, ProberHandle};
+use crate::health::Prober;
 use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters};
-use crate::pool::{Health, Limiter};
+use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Sleep};
+use crate::sys::{self, Doorbell};
 use crate::types::WorkerId;
-use crate::worker::{self, WorkerHandle};
+use crate::worker;
 
 /// Failed connects that may wait for the health thread; more say nothing new.
 const FAILURES_QUEUED: usize = 1024;
@@ -72,23 +68,6 @@ impl From<io::Error> for StartError {
     }
 }
 
-/// A balancer at work.
-pub struct Running {
-    pub(super) services: Vec<Arc<Service>>,
-    pub(super) policies: Vec<config::Balance>,
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) process: Arc<Limiter>,
-    pub(super) counters: Arc<ProcessCounters>,
-    pub(super) acceptor: AcceptorHandle,
-    pub(super) workers: Vec<(WorkerHandle, JoinHandle<()>)>,
-    pub(super) prober: ProberHandle,
-    pub(super) changes: Receiver<Change>,
-    /// Keeps the channel open, whatever becomes of the health thread.
-    _changed: Sender<Change>,
-    pub(super) drain_timeout: Duration,
-    pub(super) access_log_guard: Option<AccessLogGuard>,
-}
-
 /// Starts everything that `config` asks for.
 ///
 /// # Errors
@@ -110,7 +89,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let process = Arc::new(Limiter::new(Some(budget.sessions_max)));
     let (failed, failures) = bounded(FAILURES_QUEUED);
     let (changed, changes) = unbounded();
-    let (prober_sleep, acceptor_sleep) = (Arc::new(Sleep::new()?), Arc::new(Sleep::new()?));
+    let (prober_doorbell, acceptor_doorbell) = (Arc::new(Doorbell::new()?), Arc::new(Doorbell::new()?));
     let mut workers = Vec::new();
     if let Some(service) = services.first() {
         for id in (0..workers_count).map(WorkerId) {
@@ -118,8 +97,8 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
                 access_log: access_log.clone(),
                 counters: Arc::clone(&counters),
                 failures: failed.clone(),
-                prober: Arc::clone(&prober_sleep),
-                acceptor: Arc::clone(&acceptor_sleep),
+                prober: Arc::clone(&prober_doorbell),
+                acceptor: Arc::clone(&acceptor_doorbell),
                 service: Arc::clone(service),
                 pipes_max: budget.pipes_per_worker,
                 races_max: budget.races_per_worker,
@@ -132,21 +111,21 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers: workers.iter().map(|(handle, _)| handle.clone()).collect(),
         process: Arc::clone(&process),
         counters: Arc::clone(&counters),
-        sleep: acceptor_sleep,
+        doorbell: acceptor_doorbell,
     };
     let acceptor = acceptor.spawn()?;
     let prober = Prober {
         targets,
         probes_max: usize::try_from(budget.probes_max).unwrap_or(usize::MAX),
         failures,
-        sleep: prober_sleep,
+        doorbell: prober_doorbell,
         changes: changed.clone(),
         counters: Arc::clone(&counters),
         seed: fastrand::u64(..),
     };
     let running = Running {
         services,
-        policies: config.services.iter().map(|service| service.balance).collect(),
+        policies: config.services.iter().map(|service| policy(service.balance)).collect(),
         addresses,
         process,
         counters,
@@ -194,86 +173,4 @@ fn open_access_log(access: &config::AccessLog) -> Result<(AccessLog, Option<Acce
     };
     let (log, guard) = AccessLog::spawn(target)?;
     Ok((log, Some(guard)))
-}
-
-impl Running {
-    /// Where it listens, in the order of the configuration; a port 0 there is the port chosen here.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// Its services.
-    #[must_use]
-    pub fn services(&self) -> &[Arc<Service>] {
-        &self.services
-    }
-
-    fn tell_ready(&self, config: &Config) {
-        let mut addresses = self.addresses.iter();
-        for service in &config.services {
-            let listens: Vec<String> = addresses
-                .by_ref()
-                .take(service.listen.len())
-                .map(ToString::to_string)
-                .collect();
-            log::info!(
-                "{}: listening on {}, {} backends",
-                service.name,
-                listens.join(" and "),
-                service.backends.len()
-            );
-        }
-        log::info!(
-            "ready: {} workers, up to {} connections",
-            self.workers.len(),
-            self.process.max()
-        );
-    }
-
-    /// The control loop: runs until a signal asks to stop, then drains and stops everything.
-    #[must_use]
-    pub fn serve(self, signals: &Receiver<Signal>) -> Stopped {
-        loop {
-            crossbeam_channel::select! {
-                recv(self.changes) -> change => {
-                    if let Ok(change) = change {
-                        self.apply(&change);
-                    }
-                }
-                recv(signals) -> signal => match signal {
-                    Ok(Signal::Stop) | Err(_) => break,
-                },
-            }
-        }
-        self.stop()
-    }
-
-    /// A backend's health changed: swaps in the pool that follows from it, and says so once.
-    pub(super) fn apply(&self, change: &Change) {
-        let known = self
-            .services
-            .iter()
-            .zip(&self.policies)
-            .find(|(service, _)| service.id == change.service);
-        let Some((service, policy)) = known else { return };
-        let before = service.balancer();
-        let Some(pool) = before.pool().with_health(change.backend, change.health) else {
-            return;
-        };
-        let name = pool.members().iter().find(|member| member.backend.id == change.backend);
-        let name = name.map_or("?", |member| &member.backend.name);
-        let is_empty = pool.eligible().is_empty();
-        match change.health {
-            Health::Up => log::info!("{}: {name} is up: {}", service.name, change.reason),
-            Health::Down => log::warn!("{}: {name} is down: {}", service.name, change.reason),
-        }
-        if is_empty && !before.pool().eligible().is_empty() {
-            log::error!(
-                "{}: no backend is up; its clients are refused until one is",
-                service.name
-            );
-        }
-        service.swap_balancer(Balancer::new(pool, super::build::policy(*policy)));
-    }
 }

@@ -7,18 +7,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, after, bounded};
 
-use super::start::Running;
+use super::running::{Running, Stopped};
 use crate::health::Change;
 use crate::observe::End;
 use crate::service::Service;
 use crate::worker::Order;
-
-/// How it stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// Sessions that were cut at the deadline.
-    pub cut: u32,
-}
 
 impl Running {
     /// Stops: closes the listeners, waits for the sessions up to the drain timeout, resets what is left.

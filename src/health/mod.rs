@@ -7,6 +7,7 @@
 mod check;
 mod probe;
 mod prober;
+mod schedule;
 mod streak;
 
 pub use check::{Check, Plan};

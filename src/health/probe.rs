@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::check::{Answer, Check};
 use crate::sys::{self, Decision};
-use crate::types::{BackendAddr, ConnectFailure, Moment, Readiness};
+use crate::types::{BackendAddr, ConnectFailure, Readiness};
 
 /// More than this of an answer is never read.
 const ANSWER_BYTES_MAX: usize = 4096;
@@ -24,7 +24,6 @@ pub(super) enum Finding {
 pub(super) struct Probe {
     socket: Option<OwnedFd>,
     address: BackendAddr,
-    pub(super) deadline: Moment,
     stage: Stage,
 }
 
@@ -43,11 +42,10 @@ impl Drop for Probe {
 }
 
 impl Probe {
-    pub(super) const fn new(socket: OwnedFd, address: BackendAddr, deadline: Moment) -> Self {
+    pub(super) const fn new(socket: OwnedFd, address: BackendAddr) -> Self {
         Self {
             socket: Some(socket),
             address,
-            deadline,
             stage: Stage::Connecting,
         }
     }
@@ -166,7 +164,7 @@ mod tests {
         let socket = sys::begin_connect(address, &mut LocalPorts::read(0)).unwrap();
         let mut poller = Poller::open().unwrap();
         poller.add(&socket, 1).unwrap();
-        let mut probe = Probe::new(socket, BackendAddr(address), Moment::NEVER);
+        let mut probe = Probe::new(socket, BackendAddr(address));
         loop {
             poller.wait(Some(Duration::from_millis(500))).unwrap();
             let Some(event) = poller.event(0) else {

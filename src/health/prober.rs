@@ -11,20 +11,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::check::Plan;
 use super::probe::{Finding, Probe};
+use super::schedule;
 use super::streak::Streak;
 use crate::observe::{ProcessCounters, supervise};
 use crate::pool::{Backend, Health, TrafficFailure};
-use crate::sys::{self, Clock, LocalPorts, Poller, Sleep};
+use crate::sys::{self, Clock, Doorbell, LocalPorts, Poller};
 use crate::types::{BackendAddr, BackendId, Moment, ServiceId};
 
-/// A backend that is down is probed at least this often, so that its return is seen in half a second (with `rise = 2`).
-const INTERVAL_WHILE_DOWN: Duration = Duration::from_millis(200);
-/// The first pass over a few backends is done at once; over many it takes the whole interval, as every later pass does.
-const FEW_TARGETS: usize = 16;
-/// Between two first probes of a few.
-const FEW_TARGETS_PAUSE: Duration = Duration::from_millis(4);
-/// Each interval is longer or shorter by up to this part of it, so that probes never march in step.
-const JITTER: f64 = 0.1;
 /// The token of the wake-up.
 const WAKE_TOKEN: u64 = u64::MAX;
 
@@ -64,7 +57,7 @@ pub struct Prober {
     /// What workers tell.
     pub failures: Receiver<TrafficFailure>,
     /// By which they wake the thread.
-    pub sleep: Arc<Sleep>,
+    pub doorbell: Arc<Doorbell>,
     /// Where changes go.
     pub changes: Sender<Change>,
     /// Counts of the process.
@@ -77,7 +70,7 @@ pub struct Prober {
 #[derive(Debug)]
 pub struct ProberHandle {
     stop: Sender<()>,
-    sleep: Arc<Sleep>,
+    doorbell: Arc<Doorbell>,
     thread: JoinHandle<()>,
 }
 
@@ -85,7 +78,7 @@ impl ProberHandle {
     /// Ends the thread; probes under way are reset.
     pub fn stop(self) {
         if self.stop.send(()).is_ok() {
-            self.sleep.waker().wake();
+            self.doorbell.waker().wake();
         }
         if self.thread.join().is_err() {
             log::error!("the health thread ended in a panic");
@@ -100,7 +93,7 @@ impl Prober {
     /// No descriptor, or no thread, is left.
     pub fn spawn(self) -> io::Result<ProberHandle> {
         let (stop, stopped) = bounded(1);
-        let sleep = Arc::clone(&self.sleep);
+        let doorbell = Arc::clone(&self.doorbell);
         let mut first = Some(Poller::open()?);
         let thread = std::thread::Builder::new().name("health".into()).spawn(move || {
             supervise("health", &self.counters, || {
@@ -114,7 +107,7 @@ impl Prober {
                 io::Result::Ok(())
             });
         })?;
-        Ok(ProberHandle { stop, sleep, thread })
+        Ok(ProberHandle { stop, doorbell, thread })
     }
 }
 
@@ -125,7 +118,8 @@ struct Watched {
     probe: Option<Probe>,
     /// Tells this probe from the ones before it.
     generation: u32,
-    started: Moment,
+    /// Its place in time, around which its probes fall.
+    place: Moment,
     /// The valid timer.
     armed: Moment,
 }
@@ -147,7 +141,7 @@ struct Loop<'a> {
 
 impl<'a> Loop<'a> {
     fn new(prober: &'a Prober, poller: Poller) -> io::Result<Self> {
-        poller.add_readable(prober.sleep.waker(), WAKE_TOKEN, false)?;
+        poller.add_readable(prober.doorbell.waker(), WAKE_TOKEN, false)?;
         let now = Clock::now();
         let mut turn = Self {
             prober,
@@ -161,21 +155,16 @@ impl<'a> Loop<'a> {
             now,
             warned_at: None,
         };
-        let count = prober.targets.len();
+        let count = u32::try_from(prober.targets.len()).unwrap_or(u32::MAX);
         for (target, place) in prober.targets.iter().zip(0_u32..) {
             let id = target.backend.id;
-            let offset = if count <= FEW_TARGETS {
-                FEW_TARGETS_PAUSE.saturating_mul(place)
-            } else {
-                let share = f64::from(place) / f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-                target.plan.interval.mul_f64(share)
-            };
+            let offset = schedule::first(place, count, target.plan.interval);
             let watched = Watched {
                 target: target.clone(),
                 streak: Streak::new(),
                 probe: None,
                 generation: 0,
-                started: now,
+                place: now.plus(offset),
                 armed: Moment::NEVER,
             };
             turn.watched.insert(id, watched);
@@ -230,7 +219,7 @@ impl<'a> Loop<'a> {
     }
 
     fn wait(&mut self) {
-        self.prober.sleep.announce();
+        self.prober.doorbell.announce();
         let timeout = if self.prober.failures.is_empty() {
             self.timers.peek().map(|Reverse((at, _))| at.since(Clock::now()))
         } else {
@@ -239,7 +228,7 @@ impl<'a> Loop<'a> {
         if let Err(error) = self.poller.wait(timeout) {
             log::error!("health: waiting for events: {error}");
         }
-        self.prober.sleep.over();
+        self.prober.doorbell.over();
     }
 
     fn arm(&mut self, id: BackendId, at: Moment) {
@@ -271,7 +260,6 @@ impl<'a> Loop<'a> {
         let Some(watched) = self.watched.get_mut(&id) else {
             return;
         };
-        watched.started = self.now;
         watched.generation = watched.generation.wrapping_add(1);
         let address = watched.target.address;
         let token = (u64::from(watched.generation) << 32) | u64::from(id.0);
@@ -280,7 +268,7 @@ impl<'a> Loop<'a> {
         match opened {
             Ok(socket) => {
                 let deadline = self.now.plus(watched.target.plan.timeout);
-                watched.probe = Some(Probe::new(socket, address, deadline));
+                watched.probe = Some(Probe::new(socket, address));
                 self.under_way = self.under_way.saturating_add(1);
                 self.arm(id, deadline);
             }
@@ -355,17 +343,20 @@ impl<'a> Loop<'a> {
         self.arm(id, next);
     }
 
-    /// When the next probe of a backend starts: an interval after the last one started, or at once if that is past.
+    /// When the next probe of a backend is due.
     fn next_start(&mut self, id: BackendId) -> Moment {
-        let Some(watched) = self.watched.get(&id) else {
+        let Some(watched) = self.watched.get_mut(&id) else {
             return Moment::NEVER;
         };
-        let interval = match watched.streak.health() {
-            Health::Up => watched.target.plan.interval,
-            Health::Down => watched.target.plan.interval.min(INTERVAL_WHILE_DOWN),
-        };
-        let factor = 1.0 + JITTER * (2.0 * self.random.f64() - 1.0);
-        watched.started.plus(interval.mul_f64(factor)).max(self.now)
+        let (place, due) = schedule::next(
+            watched.place,
+            self.now,
+            watched.streak.health(),
+            watched.target.plan.interval,
+            self.random.f64(),
+        );
+        watched.place = place;
+        due
     }
 
     /// Traffic has seen enough connects fail: the backend is down before the next probe.

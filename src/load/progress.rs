@@ -40,7 +40,7 @@ impl Progress {
             (None, duration) => (duration.map_or(0, millis), millis(elapsed)),
         };
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::new(length);
+            let bar = ProgressBar::new(length).with_elapsed(elapsed);
             if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}  {elapsed}") {
                 bar.set_style(style);
             }

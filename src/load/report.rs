@@ -222,10 +222,13 @@ mod tests {
         let start = Instant::now();
         recorder.start(start);
         for millis in 1..=1000 {
-            recorder.answer(start, start + Duration::from_millis(millis));
+            recorder.answer(start, start.checked_add(Duration::from_millis(millis)).unwrap());
         }
         for _ in 0..failures {
-            recorder.fail(FailureKind::WrongBytes, start + Duration::from_secs(1));
+            recorder.fail(
+                FailureKind::WrongBytes,
+                start.checked_add(Duration::from_secs(1)).unwrap(),
+            );
         }
         LoadReport::new(LoadOptions::new(([127, 0, 0, 1], 9).into()), recorder, 1, false)
     }
@@ -233,7 +236,11 @@ mod tests {
     #[test]
     fn the_table_is_aligned_and_has_every_row() {
         let text = report(3).to_string();
-        let widths: std::collections::BTreeSet<usize> = text.lines().map(|line| line.chars().count()).collect();
+        let widths: std::collections::BTreeSet<usize> = text
+            .lines()
+            .filter(|line| *line != "response time")
+            .map(|line| line.chars().count())
+            .collect();
         assert_eq!(widths.len(), 1, "{text}");
         for row in [
             "requests  ",

@@ -102,7 +102,7 @@ mod tests {
         let mut recorder = Recorder::new();
         let now = Instant::now();
         recorder.answer(now, now);
-        recorder.answer(now, now + Duration::from_secs(100_000));
+        recorder.answer(now, now.checked_add(Duration::from_secs(100_000)).unwrap());
         let times = recorder.response_times.unwrap();
         assert_eq!(times.min(), 1);
         assert!(times.max() >= 3_600_000_000 && times.max() < 3_610_000_000);
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn merging_adds_counts_and_spans_both_times() {
         let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
+        let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
         let (mut first, mut second) = (Recorder::new(), Recorder::new());
         first.start(at(1));
         first.answer(at(1), at(2));

@@ -112,7 +112,7 @@ mod tests {
                     let mut random = fastrand(thread);
                     let mut held = Vec::new();
                     for _ in 0..20_000 {
-                        if random() % 3 != 0 {
+                        if !random().is_multiple_of(3) {
                             held.extend(limiter.take().zip(BackendGuard::take(backend)));
                         } else if !held.is_empty() {
                             held.swap_remove(usize::try_from(random()).unwrap() % held.len());

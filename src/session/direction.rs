@@ -23,6 +23,8 @@ pub(super) struct Wire<S> {
     pub(super) writable: bool,
     /// FIN is in sight, so a read that brings little is not the last.
     pub(super) read_closed: bool,
+    /// Urgent data is or was in sight: the same, and splicing can't pass it.
+    pub(super) urgent: bool,
     /// The peer has reset or can't be reached. What it sent before may still be there to read.
     pub(super) broken: bool,
 }
@@ -35,6 +37,7 @@ impl<S> Wire<S> {
             readable: false,
             writable: true,
             read_closed: false,
+            urgent: false,
             broken: false,
         }
     }
@@ -43,6 +46,7 @@ impl<S> Wire<S> {
         self.readable |= ready.readable;
         self.writable |= ready.writable;
         self.read_closed |= ready.read_closed;
+        self.urgent |= ready.urgent;
         self.broken |= ready.broken;
     }
 }
@@ -59,9 +63,7 @@ pub(super) enum Ending {
 pub(super) enum Flow {
     /// The source may bring more.
     Open,
-    /// The source has ended; what is held is still to be delivered.
-    Ending(Ending),
-    /// Everything is delivered, and a FIN is passed on.
+    /// The source has ended, everything is delivered, and a FIN is passed on.
     Ended(Ending),
     /// The target is gone: nothing can be delivered any more.
     Abandoned,
@@ -126,11 +128,9 @@ impl<P> Direction<P> {
 
     /// The source turned out to be reset, however it had ended before.
     pub(super) fn source_broke(&mut self) {
-        self.flow = match self.flow {
-            Flow::Ending(_) => Flow::Ending(Ending::Reset),
-            Flow::Ended(_) => Flow::Ended(Ending::Reset),
-            flow @ (Flow::Open | Flow::Abandoned) => flow,
-        };
+        if let Flow::Ended(ending) = &mut self.flow {
+            *ending = Ending::Reset;
+        }
     }
 
     /// Moves what can be moved.
@@ -141,10 +141,7 @@ impl<P> Direction<P> {
         world: &mut W,
     ) -> Pump {
         let mut turn_bytes = TURN_BYTES;
-        loop {
-            if matches!(self.flow, Flow::Ended(_) | Flow::Abandoned) {
-                return Pump::Rest;
-            }
+        while self.flow == Flow::Open {
             match self.deliver(target, world) {
                 None => {}
                 Some(Write::Later) => return Pump::Later,
@@ -153,37 +150,33 @@ impl<P> Direction<P> {
                     self.abandon();
                     return Pump::Rest;
                 }
+                // While the target doesn't take what is held the source rests: that is the backpressure.
                 Some(Write::Wait | Write::Bytes(_)) => return Pump::Rest,
             }
-            if let Flow::Ending(ending) = self.flow {
-                if ending == Ending::Fin && !target.socket.finish() {
-                    target.broken = true;
-                }
-                self.flow = Flow::Ended(ending);
-                return Pump::Rest;
-            }
-            // While the target can't take anything the source rests: that is the backpressure.
-            if !source.readable || !target.writable {
+            if !source.readable {
                 return Pump::Rest;
             }
             if turn_bytes == 0 {
                 return Pump::Again;
             }
+            // Nothing is held when it is read, so an end that is read comes after everything before it.
             match self.take(source, target, world) {
                 Read::Bytes(bytes) => turn_bytes = turn_bytes.saturating_sub(bytes),
+                Read::Fin | Read::Wait if source.broken => self.flow = Flow::Ended(Ending::Reset),
                 Read::Fin => {
-                    self.flow = Flow::Ending(if source.broken { Ending::Reset } else { Ending::Fin });
+                    self.flow = Flow::Ended(Ending::Fin);
+                    target.broken |= !target.socket.finish();
                 }
                 Read::Gone => {
                     source.broken = true;
-                    self.flow = Flow::Ending(Ending::Reset);
+                    self.flow = Flow::Ended(Ending::Reset);
                 }
                 Read::Later => return Pump::Later,
-                Read::Wait if source.broken => self.flow = Flow::Ending(Ending::Reset),
                 Read::Wait => source.readable = false,
                 Read::Unsupported => self.pace = Pace::CopyOnly,
             }
         }
+        Pump::Rest
     }
 
     /// Delivers what is held. `None`: nothing is held any more.
@@ -233,10 +226,17 @@ impl<P> Direction<P> {
         world: &mut W,
     ) -> Read {
         if let Pace::Splice { small_in_a_row } = self.pace
+            && !source.urgent
             && let Some(pipe) = world.borrow_pipe()
         {
             let buffer_bytes = world.scratch().len();
-            return self.take_by_splice(source, pipe, (small_in_a_row, buffer_bytes), world);
+            let read = self.take_by_splice(source, pipe, (small_in_a_row, buffer_bytes), world);
+            match read {
+                // In front of urgent data a splice says so whatever lies behind it (6.18): the last word is recv(2)'s.
+                Read::Fin => {}
+                Read::Gone => source.broken = true,
+                Read::Bytes(_) | Read::Wait | Read::Later | Read::Unsupported => return read,
+            }
         }
         self.take_by_copy(source, target, world)
     }
@@ -277,8 +277,9 @@ impl<P> Direction<P> {
         let read = source.socket.receive(scratch);
         let Read::Bytes(received) = read else { return read };
         let is_full = received >= scratch.len();
-        // A read that brought less than was asked for has emptied the socket (epoll(7)), unless the end is waiting behind it.
-        if !is_full && !source.read_closed && !source.broken {
+        // A read that brought less than was asked for has emptied the socket (epoll(7)), unless the end is waiting behind it, or
+        // urgent data stopped it.
+        if !is_full && !source.read_closed && !source.urgent && !source.broken {
             source.readable = false;
         }
         self.pace = match self.pace {
@@ -294,7 +295,11 @@ impl<P> Direction<P> {
         let bytes = scratch.get(..received).unwrap_or_default();
         let sent = match target.socket.send(bytes) {
             Write::Bytes(sent) => sent,
-            Write::Wait | Write::Later => 0,
+            Write::Wait => {
+                target.writable = false;
+                0
+            }
+            Write::Later => 0,
             Write::Gone => {
                 target.broken = true;
                 self.abandon();

@@ -84,7 +84,7 @@ enum Phase<W: World> {
 }
 
 impl<W: World> Session<W> {
-    /// Takes over a connection that was `accepted` a moment ago, and starts to connect it to a backend.
+    /// Takes over an accepted connection and starts to connect it to a backend.
     pub fn start(client: W::Socket, world: &mut W) -> (Self, Step) {
         let tally = Tally {
             started: world.now(),

@@ -21,7 +21,5 @@ pub use outq::unacknowledged_bytes;
 pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
-pub use socket::{
-    BACKEND_NOTSENT_BYTES, accept, begin_connect, finish_write, listen, peek, receive, reset, send, take_error,
-};
-pub use wake::{Sleep, Waker};
+pub use socket::{accept, begin_connect, finish_write, listen, peek, receive, reset, send, take_error};
+pub use wake::{Doorbell, Waker};

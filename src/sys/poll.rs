@@ -46,7 +46,7 @@ impl Poller {
     /// # Errors
     /// `ENOSPC` (the user's epoll watches are used up), `ENOMEM`.
     pub fn add(&self, source: impl AsFd, token: u64) -> io::Result<()> {
-        let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let interest = EventFlags::IN | EventFlags::PRI | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         Ok(epoll::add(&self.epoll, source, EventData::new_u64(token), interest)?)
     }
 
@@ -115,7 +115,33 @@ fn translate(event: epoll::Event) -> Event {
             readable: hung_up || flags.intersects(EventFlags::IN | EventFlags::RDHUP),
             writable: hung_up || flags.contains(EventFlags::OUT),
             read_closed: hung_up || flags.contains(EventFlags::RDHUP),
+            urgent: flags.contains(EventFlags::PRI),
             broken: flags.contains(EventFlags::ERR),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use rustix::net::SendFlags;
+
+    use super::*;
+
+    #[test]
+    fn urgent_data_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let mut poller = Poller::open().unwrap();
+        poller.add(&socket, 7).unwrap();
+        assert_eq!(rustix::net::send(&peer, b"u", SendFlags::OOB).unwrap(), 1);
+        // The first wait may tell of room to write alone.
+        let is_told = (0..10).any(|_| {
+            poller.wait(Some(Duration::from_secs(5))).unwrap();
+            (0..poller.count()).any(|number| poller.event(number).unwrap().ready.urgent)
+        });
+        assert!(is_told);
     }
 }

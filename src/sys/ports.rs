@@ -6,6 +6,7 @@
 //! connection had timestamps, so a late segment of it can't be mistaken), if both sockets have SO_REUSEADDR.
 //! Checked on 6.18 by tests/ports.rs.
 
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use super::Clock;
 use crate::types::Moment;
 
 /// How many ports are tried for one connect: with most of them in TIME_WAIT the first few do; 128 tries take less than 1 ms.
-const TRIES_MAX: usize = 128;
+pub(super) const TRIES_MAX: usize = 128;
 /// How long a destination counts as short of ports: asking the kernel first costs it a walk over the whole range.
 const SHORTAGE: Duration = Duration::from_secs(1);
+/// Ports that have served before, and are likely to do so again: what others left in TIME_WAIT never is.
+const PROVEN_MAX: usize = 4096;
 
 /// One thread's walk through `net.ipv4.ip_local_port_range`.
 #[derive(Debug)]
@@ -23,7 +26,15 @@ pub struct LocalPorts {
     low: u16,
     count: u16,
     next: u16,
-    short: Option<(SocketAddr, Moment)>,
+    proven: VecDeque<u16>,
+    short: HashMap<SocketAddr, Moment>,
+}
+
+/// A port to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) port: u16,
+    is_proven: bool,
 }
 
 impl LocalPorts {
@@ -38,36 +49,51 @@ impl LocalPorts {
             (Some(low), Some(high)) if low <= high => (low, high),
             _ => (32_768, 60_999), // the kernel's own default
         };
-        let count = high.saturating_sub(low).saturating_add(1);
+        Self::new(low, high.saturating_sub(low).saturating_add(1), offset)
+    }
+
+    fn new(low: u16, count: u16, offset: u16) -> Self {
+        let next = offset.checked_rem(count).unwrap_or(0);
         Self {
             low,
             count,
-            next: offset.checked_rem(count).unwrap_or(0),
-            short: None,
+            next,
+            proven: VecDeque::new(),
+            short: HashMap::new(),
         }
     }
 
     /// Whether the plain way failed towards this address a moment ago.
-    #[must_use]
-    pub fn is_short(&self, address: SocketAddr) -> bool {
-        self.short
-            .is_some_and(|(whom, until)| whom == address && Clock::now() < until)
+    pub(super) fn is_short(&self, address: SocketAddr) -> bool {
+        // Looked up only where there is a shortage at all.
+        !self.short.is_empty() && self.short.get(&address).is_some_and(|until| Clock::now() < *until)
     }
 
     /// The plain way has just failed towards this address.
-    pub fn note_shortage(&mut self, address: SocketAddr) {
-        self.short = Some((address, Clock::now().plus(SHORTAGE)));
+    pub(super) fn note_shortage(&mut self, address: SocketAddr) {
+        let now = Clock::now();
+        self.short.retain(|_, until| now < *until);
+        self.short.insert(address, now.plus(SHORTAGE));
     }
 
-    /// The ports to try for one connect, each call going on where the last one stopped.
-    pub fn candidates(&mut self) -> impl Iterator<Item = u16> + '_ {
-        let tries = TRIES_MAX.min(usize::from(self.count));
-        std::iter::repeat_with(move || {
-            let port = self.low.saturating_add(self.next);
-            self.next = self.next.saturating_add(1).checked_rem(self.count).unwrap_or(0);
-            port
-        })
-        .take(tries)
+    /// The port for the `number`th try of one connect: in turn one that has served before and the next of the range.
+    pub(super) fn candidate(&mut self, number: usize) -> Candidate {
+        if number.is_multiple_of(2)
+            && let Some(port) = self.proven.pop_front()
+        {
+            self.proven.push_back(port);
+            return Candidate { port, is_proven: true };
+        }
+        let port = self.low.saturating_add(self.next);
+        self.next = self.next.saturating_add(1).checked_rem(self.count).unwrap_or(0);
+        Candidate { port, is_proven: false }
+    }
+
+    /// It served.
+    pub(super) fn note_served(&mut self, candidate: Candidate) {
+        if !candidate.is_proven && self.proven.len() < PROVEN_MAX {
+            self.proven.push_back(candidate.port);
+        }
     }
 }
 
@@ -75,26 +101,35 @@ impl LocalPorts {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_walk_stays_in_the_range_and_comes_round() {
-        let mut ports = LocalPorts {
-            low: 40_000,
-            count: 3,
-            next: 2,
-            short: None,
-        };
-        assert_eq!(ports.candidates().collect::<Vec<_>>(), [40_002, 40_000, 40_001]);
-        let first = ports.candidates().next();
-        assert_eq!(first, Some(40_002));
-        assert_eq!(ports.candidates().next(), Some(40_000));
+    fn ports(ports: &mut LocalPorts, tries: usize) -> Vec<u16> {
+        (0..tries).map(|number| ports.candidate(number).port).collect()
     }
 
     #[test]
-    fn a_shortage_is_of_one_destination() {
+    fn the_walk_stays_in_the_range_and_comes_round() {
+        let mut walk = LocalPorts::new(40_000, 3, 2);
+        assert_eq!(ports(&mut walk, 5), [40_002, 40_000, 40_001, 40_002, 40_000]);
+    }
+
+    #[test]
+    fn a_port_that_served_is_tried_first_the_next_time() {
+        let mut walk = LocalPorts::new(40_000, 1000, 0);
+        let served = walk.candidate(0);
+        walk.note_served(served);
+        assert_eq!(ports(&mut walk, 4), [40_000, 40_001, 40_000, 40_002]);
+        let again = walk.candidate(0);
+        walk.note_served(again);
+        assert_eq!(walk.proven.len(), 1, "it is listed once");
+    }
+
+    #[test]
+    fn a_shortage_is_of_one_destination_and_does_not_hide_another() {
         let mut ports = LocalPorts::read(7);
         let (here, there) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
         assert!(!ports.is_short(here));
         ports.note_shortage(here);
         assert!(ports.is_short(here) && !ports.is_short(there));
+        ports.note_shortage(there);
+        assert!(ports.is_short(here) && ports.is_short(there));
     }
 }

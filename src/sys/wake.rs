@@ -41,12 +41,12 @@ impl AsFd for Waker {
 
 /// A thread that sleeps in epoll, and how to wake it only when it does.
 #[derive(Debug)]
-pub struct Sleep {
+pub struct Doorbell {
     is_asleep: AtomicBool,
     waker: Waker,
 }
 
-impl Sleep {
+impl Doorbell {
     /// One for a thread that is awake.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Sleep {
         &self.waker
     }
 
-    /// The thread is about to sleep. It must look at its queues once more after this.
+    /// The thread is about to wait. It must look at its queues once more after this.
     pub fn announce(&self) {
         self.is_asleep.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -81,5 +81,45 @@ impl Sleep {
         if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
             self.waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Poller;
+    use std::time::Duration;
+
+    #[test]
+    fn no_wake_up_is_ever_lost() {
+        const ITEMS: u32 = 50_000;
+        let (send, queue) = crossbeam_channel::bounded(4);
+        let doorbell = Doorbell::new().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for item in 0..ITEMS {
+                    send.send(item).unwrap();
+                    doorbell.wake();
+                }
+            });
+            let mut poller = Poller::open().unwrap();
+            poller.add_readable(doorbell.waker(), 0, false).unwrap();
+            let mut expected = 0;
+            while expected < ITEMS {
+                doorbell.announce();
+                if queue.is_empty() {
+                    poller.wait(Some(Duration::from_secs(10))).unwrap();
+                    assert!(
+                        poller.count() > 0 || !queue.is_empty(),
+                        "slept with item {expected} in the queue"
+                    );
+                }
+                doorbell.over();
+                for item in queue.try_iter() {
+                    assert_eq!(item, expected);
+                    expected += 1;
+                }
+            }
+        });
     }
 }

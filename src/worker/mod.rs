@@ -9,6 +9,8 @@ mod real;
 mod run;
 mod shared;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use real::SCRATCH_BYTES;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::pool::{Limiter, Permit};
 use crate::sys::Pipe;
 
-/// What a pipe is asked to hold: a few large segments, so that one splice moves what would take sixteen copies.
-const PIPE_BYTES: usize = 262_144;
+/// What a pipe is asked to hold: a few large segments, so that one splice moves what would take eight copies.
+const PIPE_BYTES: usize = 131_072;
 
 /// A pipe, and its place under the limit, which it gives back when it is closed, however that comes about.
 #[derive(Debug)]
@@ -15,7 +15,8 @@ pub(super) struct PooledPipe {
     _permit: Permit,
 }
 
-/// The free ones.
+/// The free ones. Boxed, because a session holds one for a moment and its place for it all its life.
+#[allow(clippy::vec_box, reason = "the boxes go to sessions and back")]
 #[derive(Debug)]
 pub(super) struct Pipes {
     free: Vec<Box<PooledPipe>>,

@@ -10,11 +10,15 @@ use super::pipes::{Pipes, PooledPipe};
 use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Connect, Read, SessionOptions, Socket, World, Write};
-use crate::sys::{self, Decision, LocalPorts, Poller, Sleep};
+use crate::sys::{self, Decision, Doorbell, LocalPorts, Poller};
 use crate::types::{BackendId, ConnectFailure, Lane, Moment, SessionKey, Token, Way, WorkerId};
 
 /// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
 pub const SCRATCH_BYTES: usize = 16_384;
+
+/// The service whose sessions fail, to see what a fault costs.
+#[cfg(test)]
+pub(super) const FAULTY_SERVICE: &str = "faulty";
 
 /// What the sessions of one worker share, and whose turn it is.
 #[derive(Debug)]
@@ -26,7 +30,7 @@ pub(super) struct Real {
     pub(super) ports: LocalPorts,
     pub(super) races: Arc<Limiter>,
     pub(super) failures: Sender<TrafficFailure>,
-    pub(super) prober: Arc<Sleep>,
+    pub(super) prober: Arc<Doorbell>,
     /// When this wake began.
     pub(super) now: Moment,
     /// Whose turn it is.
@@ -151,6 +155,8 @@ impl World for Real {
     }
 
     fn pick(&mut self, tried: &[BackendId]) -> Option<BackendGuard> {
+        #[cfg(test)]
+        assert!(&*self.service.name != FAULTY_SERVICE, "injected");
         self.service.pick(tried)
     }
 

@@ -18,7 +18,7 @@ use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
 use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
-use crate::sys::{Clock, LocalPorts, Poller, Sleep};
+use crate::sys::{Clock, Doorbell, LocalPorts, Poller};
 use crate::types::{ClientAddr, Lane, Moment, SessionKey, Token, WorkerId};
 
 /// The token of the wake-up; no session's, since the generation and index would have to be all ones.
@@ -36,9 +36,9 @@ pub struct Context {
     /// Where failed connects are told.
     pub failures: Sender<TrafficFailure>,
     /// Who reads them.
-    pub prober: Arc<Sleep>,
+    pub prober: Arc<Doorbell>,
     /// Who fills the inboxes.
-    pub acceptor: Arc<Sleep>,
+    pub acceptor: Arc<Doorbell>,
     /// Any service; a worker learns of the others as their connections arrive.
     pub service: Arc<Service>,
     /// Pipes a worker may have open.
@@ -86,12 +86,14 @@ struct Worker {
     access_log: AccessLog,
     counters: Arc<ProcessCounters>,
     is_finishing: bool,
+    /// What arrives from now on ends at once, like what was there.
+    all_end: Option<End>,
 }
 
 impl Worker {
     fn open(id: WorkerId, context: &Context, mailbox: &Mailbox) -> io::Result<Self> {
         let poller = Poller::open()?;
-        poller.add_readable(mailbox.sleep.waker(), WAKE_TOKEN, false)?;
+        poller.add_readable(mailbox.doorbell.waker(), WAKE_TOKEN, false)?;
         let world = Real {
             worker: id,
             poller,
@@ -116,6 +118,7 @@ impl Worker {
             access_log: context.access_log.clone(),
             counters: Arc::clone(&context.counters),
             is_finishing: false,
+            all_end: None,
         })
     }
 
@@ -150,14 +153,14 @@ impl Worker {
     }
 
     fn wait(&mut self, mailbox: &Mailbox) {
-        mailbox.sleep.announce();
+        mailbox.doorbell.announce();
         let timeout = if self.turns.is_empty() && mailbox.is_empty() {
             self.timers.next().map(|at| at.since(Clock::now()))
         } else {
             Some(std::time::Duration::ZERO)
         };
         let waited = self.world.poller.wait(timeout);
-        mailbox.sleep.over();
+        mailbox.doorbell.over();
         if let Err(error) = waited {
             log::error!("worker-{}: waiting for events: {error}", self.world.worker.0);
         }
@@ -183,8 +186,8 @@ impl Worker {
             client,
             mut ticket,
         } = arrival;
-        let Some(key) = self.slots.reserve() else {
-            ticket.end = End::Refused;
+        let Some(key) = self.slots.reserve().filter(|_| self.all_end.is_none()) else {
+            ticket.end = self.all_end.unwrap_or(End::Refused);
             drop(RealSocket::new(socket_fd));
             return;
         };
@@ -330,7 +333,10 @@ impl Worker {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Finish => self.is_finishing = true,
+            #[cfg(test)]
+            Order::Panic => panic!("injected"),
             Order::EndAll(end) => {
+                self.all_end = Some(end);
                 for key in self.slots.keys() {
                     self.finish(key, end);
                 }

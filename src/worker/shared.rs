@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use crate::observe::End;
 use crate::pool::{Limiter, Permit};
 use crate::service::Service;
-use crate::sys::Sleep;
+use crate::sys::Doorbell;
 use crate::types::{ClientAddr, WorkerId};
 
 /// Accepted connections that may wait for a worker: a few milliseconds of its work. Full means: stop accepting.
@@ -66,6 +66,9 @@ pub enum Order {
     Finish,
     /// End every session at once, for this reason, by reset.
     EndAll(End),
+    /// Fail, to see what a fault costs.
+    #[cfg(test)]
+    Panic,
 }
 
 /// The other threads' end of a worker; cheap to clone.
@@ -75,7 +78,7 @@ pub struct WorkerHandle {
     pub id: WorkerId,
     inbox: Sender<Arrival>,
     orders: Sender<Order>,
-    sleep: Arc<Sleep>,
+    doorbell: Arc<Doorbell>,
     sessions: Arc<Limiter>,
 }
 
@@ -84,9 +87,9 @@ pub struct WorkerHandle {
 pub(super) struct Mailbox {
     pub(super) inbox: Receiver<Arrival>,
     pub(super) orders: Receiver<Order>,
-    pub(super) sleep: Arc<Sleep>,
+    pub(super) doorbell: Arc<Doorbell>,
     /// Wakes the acceptor, if it waits for room in an inbox.
-    acceptor: Arc<Sleep>,
+    acceptor: Arc<Doorbell>,
 }
 
 impl WorkerHandle {
@@ -94,15 +97,15 @@ impl WorkerHandle {
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(super) fn new(id: WorkerId, acceptor: Arc<Sleep>) -> io::Result<(Self, Mailbox)> {
+    pub(super) fn new(id: WorkerId, acceptor: Arc<Doorbell>) -> io::Result<(Self, Mailbox)> {
         let (inbox, arrivals) = bounded(INBOX_ARRIVALS);
         let (orders, ordered) = unbounded();
-        let sleep = Arc::new(Sleep::new()?);
+        let doorbell = Arc::new(Doorbell::new()?);
         let handle = Self {
             id,
             inbox,
             orders,
-            sleep: Arc::clone(&sleep),
+            doorbell: Arc::clone(&doorbell),
             sessions: Arc::new(Limiter::new(None)),
         };
         Ok((
@@ -110,7 +113,7 @@ impl WorkerHandle {
             Mailbox {
                 inbox: arrivals,
                 orders: ordered,
-                sleep,
+                doorbell,
                 acceptor,
             },
         ))
@@ -141,13 +144,13 @@ impl WorkerHandle {
 
     /// Wakes it, if it sleeps.
     pub fn wake(&self) {
-        self.sleep.wake();
+        self.doorbell.wake();
     }
 
     /// Gives an order. A worker that is gone needs none.
     pub fn order(&self, order: Order) {
         if self.orders.send(order).is_ok() {
-            self.sleep.wake();
+            self.doorbell.wake();
         }
     }
 }

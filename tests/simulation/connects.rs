@@ -1,0 +1,120 @@
+//! Connecting, case by case: failures, silence, races and the leave to have them.
+
+use lb::observe::End;
+use lb::types::{BackendId, ConnectFailure, Lane, Readiness};
+
+use super::kernel::{Fate, Fd};
+use super::script::*;
+use super::stage::Stage;
+
+#[test]
+fn a_connect_that_fails_is_tried_elsewhere_in_the_same_wake() {
+    for (fate, failure) in [
+        (Fate::Fails(ConnectFailure::Refused), ConnectFailure::Refused),
+        (Fate::UpThenReset(0), ConnectFailure::Reset),
+    ] {
+        let mut stage = Stage::start(world(WIDE, &[fate, Fate::Up]), WIDE);
+        connects(&stage);
+        assert!(stage.poll(BACKEND));
+        stage.handle(0);
+        let first = stage.world.picked[0];
+        assert_eq!(stage.world.failures, [(first, failure)], "{}", story(&stage));
+        assert_eq!(stage.kernel.borrow().sockets[BACKEND].fd, Fd::Reset);
+        assert_eq!(stage.world.picked.len(), 2);
+        connects(&stage);
+        settle(&mut stage);
+        assert_eq!(stage.world.connected, [stage.world.picked[1]]);
+        assert_eq!(stage.world.holds.get(), 1);
+    }
+}
+
+#[test]
+fn after_its_retries_a_session_ends_as_connect_failed() {
+    let fates = [
+        Fate::Fails(ConnectFailure::Refused),
+        Fate::Immediate(ConnectFailure::NoLocalPort),
+        Fate::UpThenReset(0),
+    ];
+    let mut stage = Stage::start(world(WIDE, &fates), WIDE);
+    for _ in 0..3 {
+        connects(&stage);
+        settle(&mut stage);
+    }
+    ended(&stage, End::ConnectFailed);
+    assert_eq!(stage.world.picked.len(), 3);
+}
+
+#[test]
+fn without_a_backend_it_ends_at_once() {
+    let mut empty = world(WIDE, &[]);
+    empty.backends = 0;
+    ended(&Stage::start(empty, WIDE), End::NoBackend);
+}
+
+#[test]
+fn silent_connects_are_given_up_in_time_one_after_the_other() {
+    let mut alone = world(WIDE, &[Fate::Silent; 3]);
+    alone.options.hedge_after = None;
+    let mut stage = Stage::start(alone, WIDE);
+    assert_eq!(wait_for_end(&mut stage), CONNECT_TIMEOUT * 3);
+    ended(&stage, End::ConnectFailed);
+    let expected: Vec<(BackendId, ConnectFailure)> = stage
+        .world
+        .picked
+        .iter()
+        .map(|id| (*id, ConnectFailure::TimedOut))
+        .collect();
+    assert_eq!(stage.world.failures, expected);
+}
+
+#[test]
+fn two_connects_overdue_in_one_wake_are_both_given_up() {
+    let mut stage = Stage::start(world(WIDE, &[Fate::Silent, Fate::Silent]), WIDE);
+    stage.advance(HEDGE_AFTER);
+    stage.turn();
+    stage.advance(CONNECT_TIMEOUT * 2);
+    stage.turn();
+    assert_eq!(stage.world.failures.len(), 2, "{}", story(&stage));
+    assert_eq!(stage.world.picked.len(), 3);
+    fine(&stage);
+}
+
+#[test]
+fn a_rival_that_wins_resets_the_silent_first_and_its_late_news_is_nobodys() {
+    let mut stage = Stage::start(world(WIDE, &[Fate::Silent, Fate::Up]), WIDE);
+    stage.advance(HEDGE_AFTER);
+    stage.turn();
+    let rival = 2;
+    stage.kernel.borrow_mut().settle(rival);
+    assert!(stage.poll(rival));
+    stage.handle(0);
+    assert_eq!(stage.kernel.borrow().winner, Some(rival));
+    assert_eq!(stage.kernel.borrow().sockets[BACKEND].fd, Fd::Reset);
+    assert_eq!((stage.world.holds.get(), stage.world.races.get()), (1, 0));
+    // Fetched in the same wake as the rival's: it must not be taken for the rival's.
+    stage.event(
+        Lane::FIRST_ATTEMPT,
+        Readiness {
+            readable: true,
+            writable: true,
+            read_closed: true,
+            urgent: false,
+            broken: true,
+        },
+    );
+    assert_eq!(stage.end, None, "{}", story(&stage));
+    fine(&stage);
+}
+
+#[test]
+fn without_leave_nobody_races() {
+    let mut crowded = world(WIDE, &[Fate::Silent; 3]);
+    crowded.races_max = 0;
+    let mut stage = Stage::start(crowded, WIDE);
+    for _ in 0..5 {
+        stage.advance(HEDGE_AFTER);
+        stage.turn();
+    }
+    assert_eq!(stage.world.picked.len(), 1, "{}", story(&stage));
+    fine(&stage);
+}
