@@ -25,6 +25,8 @@ pub(super) struct Relay<W: World> {
     backend: W::Backend,
     /// When a byte last moved.
     active_at: Moment,
+    /// What the peers' kernels hadn't acknowledged half-way through the silence; `None` before that.
+    unacknowledged_then: Option<u64>,
     /// When to try again for want of memory.
     retry_at: Moment,
     /// Who finished or failed first: it is named in the end.
@@ -65,6 +67,7 @@ impl<W: World> Relay<W> {
             to_client: Direction::new(),
             backend,
             active_at: now,
+            unacknowledged_then: None,
             retry_at: Moment::NEVER,
             first: First::Nobody,
         }
@@ -92,7 +95,30 @@ impl<W: World> Relay<W> {
     }
 
     pub(super) fn deadline(&self, options: &SessionOptions) -> Moment {
-        self.active_at.plus(self.silence_max(options)).min(self.retry_at)
+        let silence_max = self.silence_max(options);
+        let silence = if self.unacknowledged_then.is_none() {
+            halved(silence_max)
+        } else {
+            silence_max
+        };
+        self.active_at.plus(silence).min(self.retry_at)
+    }
+
+    /// Whether a peer still takes what the kernel has for it: then it is slow, but not silent, though no byte moves here.
+    /// That can only be asked for, so it is compared with what it was half-way.
+    fn is_taking(&self) -> bool {
+        self.unacknowledged_then
+            .is_some_and(|then| self.unacknowledged_bytes() < then)
+    }
+
+    fn unacknowledged_bytes(&self) -> u64 {
+        let of_client = self.client.socket.unacknowledged_bytes();
+        of_client.saturating_add(self.backend_wire.socket.unacknowledged_bytes())
+    }
+
+    fn note_active(&mut self, now: Moment) {
+        self.active_at = now;
+        self.unacknowledged_then = None;
     }
 
     pub(super) fn on_event(&mut self, lane: Lane, ready: Readiness, world: &mut W) -> Verdict {
@@ -107,13 +133,19 @@ impl<W: World> Relay<W> {
     }
 
     pub(super) fn on_time(&mut self, world: &mut W) -> Verdict {
-        let silence = world.now().since(self.active_at);
-        if silence >= self.silence_max(world.options()) {
-            return Verdict::Cut(if self.is_half_closed() {
-                End::HalfCloseTimeout
-            } else {
-                End::IdleTimeout
-            });
+        let (silence, silence_max) = (world.now().since(self.active_at), self.silence_max(world.options()));
+        if silence >= silence_max {
+            if !self.is_taking() {
+                let end = if self.is_half_closed() {
+                    End::HalfCloseTimeout
+                } else {
+                    End::IdleTimeout
+                };
+                return Verdict::Cut(end);
+            }
+            self.note_active(world.now());
+        } else if silence >= halved(silence_max) && self.unacknowledged_then.is_none() {
+            self.unacknowledged_then = Some(self.unacknowledged_bytes());
         }
         self.turn(world)
     }
@@ -148,7 +180,7 @@ impl<W: World> Relay<W> {
             }
         }
         if before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
-            self.active_at = world.now();
+            self.note_active(world.now());
         }
         self.verdict(goes_on)
     }
@@ -221,4 +253,8 @@ impl<W: World> Relay<W> {
         };
         Resetting::new(wire, self.backend, end, until)
     }
+}
+
+fn halved(span: Duration) -> Duration {
+    span.checked_div(2).unwrap_or(span)
 }

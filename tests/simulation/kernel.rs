@@ -157,6 +157,8 @@ pub(crate) struct Kernel {
     pub(crate) was_short_of_memory: bool,
     /// When the relay last got on.
     pub(crate) active_at: Moment,
+    /// When a peer's kernel last took something.
+    pub(crate) acknowledged_at: Moment,
     pub(crate) pipes_out: usize,
     pub(crate) pipes_ever: u64,
     pub(crate) splices_in_vain: u32,
@@ -181,6 +183,7 @@ impl Kernel {
             progress: 0,
             was_short_of_memory: false,
             active_at: Moment::START,
+            acknowledged_at: Moment::START,
             pipes_out: 0,
             pipes_ever: 0,
             splices_in_vain: 0,
@@ -325,6 +328,8 @@ impl Kernel {
         }
         socket.unacknowledged -= bytes;
         socket.peer_waiting += bytes;
+        self.acknowledged_at = self.now;
+        let socket = &mut self.sockets[id];
         if socket.is_short && socket.room() * 3 >= socket.buffers.send {
             socket.is_short = false;
             socket.edge = true;

@@ -157,7 +157,9 @@ pub(crate) fn check_overdue(stage: &mut Stage) {
             } else {
                 (options.idle_timeout, "outlives idle_timeout")
             };
-            if is_late(kernel.active_at.plus(silence_max)) {
+            // Who still takes what the kernel has for it isn't silent; that is looked at half-way and at the end of the time.
+            let heard_at = kernel.active_at.max(kernel.acknowledged_at.plus(silence_max / 2));
+            if is_late(heard_at.plus(silence_max)) {
                 wrong = Some(what);
             }
             if is_ready_to_reset(&kernel) {

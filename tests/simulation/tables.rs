@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb::observe::End;
 use lb::types::Readiness;
 
-use super::kernel::{CLIENT, Fate, Fd, Id, Link};
+use super::kernel::{Buffers, CLIENT, Fate, Fd, Id, Link};
 use super::script::*;
 use super::stage::Stage;
 
@@ -57,6 +57,37 @@ fn a_blocked_writer_is_closed_at_idle_timeout_with_bytes_pending() {
         assert_eq!(sent(&stage, other(source)), 30);
         assert_eq!(wait_for_end(&mut stage), IDLE_TIMEOUT);
         ended(&stage, End::IdleTimeout);
+    }
+}
+
+#[test]
+fn a_slow_reader_that_gets_on_is_never_cut_however_long_it_takes() {
+    const BYTES: usize = 500;
+    for source in [CLIENT, BACKEND] {
+        let buffers = Buffers { peer: 10, ..WIDE };
+        let (mut stage, target) = (relay(buffers, buffers), other(source));
+        sends(&stage, source, BYTES);
+        fins(&stage, source);
+        settle(&mut stage);
+        assert_eq!(sent(&stage, target), BYTES as u64, "the kernel has it all");
+        let pause = HALF_CLOSE_TIMEOUT / 3;
+        for _ in 0..BYTES / 10 {
+            let next = stage.now().plus(pause);
+            while stage.deadline() <= next {
+                stage.advance(stage.deadline().since(stage.now()));
+                stage.turn();
+                settle(&mut stage);
+                assert_eq!(stage.end, None, "{}", story(&stage));
+            }
+            stage.advance(next.since(stage.now()));
+            let mut kernel = stage.kernel.borrow_mut();
+            kernel.peer_reads(target, usize::MAX);
+            kernel.carry(target, usize::MAX);
+        }
+        drain(&mut stage);
+        fins(&stage, target);
+        settle(&mut stage);
+        ended(&stage, closed_by(source));
     }
 }
 
