@@ -133,6 +133,7 @@ fn system_calls_that_fail_at_random_cost_no_session_a_byte() {
             injected(inject, &calls, &command)
         });
         let pid = eventually("the traced lb", || traced_by(lb.process().0));
+        let _traced = Traced(pid);
         let before = sockets(pid);
         at_once(4, |number| {
             for seed in 0..5 {
@@ -145,10 +146,38 @@ fn system_calls_that_fail_at_random_cost_no_session_a_byte() {
             }
         });
         eventually("no session is left", || (sockets(pid) <= before).then_some(()));
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        stop_traced(&lb, pid);
         assert_eq!(lb.finish_stopped().ended("client_closed"), 20, "{inject}");
         let calls = std::fs::read_to_string(&calls).unwrap();
         assert!(calls.contains("(INJECTED)"), "{inject}: no call failed");
+    }
+}
+
+/// A process that would outlive strace, were a failed test to end that.
+struct Traced(i32);
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let pid = rustix::process::Pid::from_raw(self.0).unwrap();
+            // Gone already is as good.
+            rustix::process::kill_process(pid, Signal::KILL).ok();
+        }
+    }
+}
+
+/// The handler of the signal writes to a socket too, and that call may be the one that fails: then the signal is lost, and sent again.
+fn stop_traced(lb: &Balancer, pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while std::time::Instant::now() < patience {
+            if !lb.lines_with("] stopping").is_empty() {
+                return;
+            }
+            super::common::pass(std::time::Duration::from_millis(5));
+        }
     }
 }
 

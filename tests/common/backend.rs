@@ -54,7 +54,12 @@ impl Backend {
             while !stopped.load(SeqCst) {
                 let stream = match listener.accept() {
                     Ok((stream, _)) => stream,
-                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::ConnectionAborted) => {
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                        ) =>
+                    {
                         continue;
                     }
                     Err(_) => return,
@@ -101,6 +106,7 @@ impl Backend {
     pub(crate) fn accept(&self) -> Peer {
         match self.listener.accept() {
             Ok((stream, _)) => Peer::new(stream),
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.accept(),
             Err(error) => panic!("nobody connected to the backend {}: {error}", self.address),
         }
     }

@@ -65,8 +65,14 @@ impl Peer {
         panic!("{what}; before that:\n{story}");
     }
 
+    /// With a timeout set, a wait is interrupted even by a signal that nobody handles, such as SIGCONT (signal(7)): it begins again.
     fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        (&self.stream).read(into)
+        loop {
+            match (&self.stream).read(into) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) -> &Self {
@@ -135,6 +141,7 @@ impl Peer {
                         sent += bytes;
                         rest = &rest[bytes..];
                     }
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break 'sending,
                     Err(error) => self.fail(&format!("send, after {sent} bytes: {error}")),
                 }
@@ -203,6 +210,7 @@ impl Peer {
         loop {
             match (&self.stream).write(&[0; 4096]) {
                 Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                     return self;
                 }
