@@ -204,6 +204,12 @@ impl ConnectFailure {
         )
     }
 
+    /// Whether it passes as soon as something else ends here: worth waiting for, since no backend is involved.
+    #[must_use]
+    pub const fn is_shortage(self) -> bool {
+        matches!(self, Self::NoDescriptor | Self::NoMemory)
+    }
+
     /// What happened, in words for a log line.
     #[must_use]
     pub fn words(self, address: BackendAddr) -> String {

@@ -200,10 +200,12 @@ fn client(arguments: &str, target: SocketAddr) -> Program {
 
 fn with_servers(count: usize) -> (Balancer, Vec<(Program, SocketAddr)>) {
     let servers: Vec<_> = (0..count).map(|_| tcp_server(&["0"])).collect();
+    // On a busy machine a connect may take longer than 200 ms, and a rival would change the shares.
+    let config = Config::new().service("hedge_after = \"off\"\nconnect_timeout = \"20s\"");
     let config = servers
         .iter()
         .enumerate()
-        .fold(Config::new(), |config, (number, (_, address))| {
+        .fold(config, |config, (number, (_, address))| {
             config.backend(&format!("s{number}"), *address, "")
         });
     (Balancer::start(&config), servers)

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use super::Socket;
 use super::direction::Wire;
 use super::io::{Connect, World};
+use super::{SHORTAGE_PAUSE, Socket};
 use crate::observe::End;
 use crate::types::{BackendId, ConnectFailure, Lane, Moment, Readiness};
 
@@ -20,6 +20,10 @@ pub(super) struct Connecting<W: World> {
     next_lane: Lane,
     /// When a rival is due.
     race_at: Moment,
+    /// When to try again for want of a descriptor or of memory.
+    retry_at: Moment,
+    /// How long that is worth waiting for.
+    patience_until: Moment,
 }
 
 /// One connect under way.
@@ -59,6 +63,8 @@ impl<W: World> Connecting<W> {
             tried: Vec::with_capacity(1),
             next_lane: Lane::FIRST_ATTEMPT,
             race_at: Moment::NEVER,
+            retry_at: Moment::NEVER,
+            patience_until: Moment::START,
         }
     }
 
@@ -71,11 +77,12 @@ impl<W: World> Connecting<W> {
         self.attempts
             .iter()
             .map(|attempt| attempt.deadline)
-            .fold(self.race_at, Moment::min)
+            .fold(self.race_at.min(self.retry_at), Moment::min)
     }
 
     /// Tries the first backend.
     pub(super) fn begin(&mut self, world: &mut W) -> Progress {
+        self.patience_until = world.now().plus(world.options().connect_timeout);
         self.try_another(None, world);
         self.progress()
     }
@@ -125,6 +132,10 @@ impl<W: World> Connecting<W> {
         while let Some(place) = self.attempts.iter().position(|attempt| attempt.deadline <= now) {
             self.give_up(place, ConnectFailure::TimedOut, world);
         }
+        if self.retry_at <= now {
+            self.retry_at = Moment::NEVER;
+            self.try_another(None, world);
+        }
         if self.race_at <= now {
             // Too many races already, or nobody left to try: another look after the same time.
             self.race_at = world.options().hedge_after.map_or(Moment::NEVER, |span| now.plus(span));
@@ -136,7 +147,10 @@ impl<W: World> Connecting<W> {
     }
 
     fn progress(&self) -> Progress {
-        match (self.attempts.is_empty(), self.tried.is_empty()) {
+        match (
+            self.attempts.is_empty() && self.retry_at == Moment::NEVER,
+            self.tried.is_empty(),
+        ) {
             (false, _) => Progress::Waiting,
             (true, false) => Progress::Failed(End::ConnectFailed),
             (true, true) => Progress::Failed(End::NoBackend),
@@ -164,15 +178,24 @@ impl<W: World> Connecting<W> {
         let tries_max = usize::from(world.options().connect_retries).saturating_add(1);
         while self.tried.len() < tries_max {
             let Some(backend) = world.pick(&self.tried) else { return };
+            let (now, lane) = (world.now(), self.next_lane);
+            let connected = world.connect(&backend, lane);
+            if let Err(failure) = connected
+                && failure.is_shortage()
+                && self.attempts.is_empty()
+                && now < self.patience_until
+            {
+                self.retry_at = now.plus(SHORTAGE_PAUSE);
+                return;
+            }
             if !self.tried.is_empty() {
                 world.note_redispatch();
             }
             self.tried.push(W::id(&backend));
-            let lane = self.next_lane;
             self.next_lane = lane.next();
-            let now = world.now();
-            match world.connect(&backend, lane) {
+            match connected {
                 Ok(socket) => {
+                    self.retry_at = Moment::NEVER;
                     let deadline = now.plus(world.options().connect_timeout);
                     let wire = Wire::new(socket, lane);
                     self.attempts.push(Attempt {

@@ -22,6 +22,9 @@ use connecting::{Connected, Connecting, Progress};
 use relay::{Relay, Verdict};
 use resetting::Resetting;
 
+/// How long a session waits when this machine is short of memory or descriptors: no event tells when it isn't any more.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+
 /// What a service asks of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOptions {

@@ -5,15 +5,12 @@
 
 use std::time::Duration;
 
-use super::SessionOptions;
 use super::direction::{Direction, Ending, Flow, Pump, Wire};
 use super::io::{Socket, World};
 use super::resetting::Resetting;
+use super::{SHORTAGE_PAUSE, SessionOptions};
 use crate::observe::End;
 use crate::types::{Lane, Moment, Readiness, Side, Way};
-
-/// How long a session waits when the kernel was short of memory: no event will tell when it isn't.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A client and its backend.
 #[derive(Debug)]

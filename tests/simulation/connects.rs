@@ -45,6 +45,30 @@ fn after_its_retries_a_session_ends_as_connect_failed() {
 }
 
 #[test]
+fn a_shortage_of_descriptors_is_waited_out_and_blamed_on_nobody() {
+    let shortage = Fate::Immediate(ConnectFailure::NoDescriptor);
+    let mut stage = Stage::start(world(WIDE, &[shortage, shortage, Fate::Up]), WIDE);
+    for _ in 0..2 {
+        assert_eq!(stage.end, None, "{}", story(&stage));
+        let span = stage.deadline().since(stage.now());
+        stage.advance(span);
+        stage.turn();
+        settle(&mut stage);
+    }
+    connects(&stage);
+    settle(&mut stage);
+    assert_eq!(stage.world.connected.len(), 1, "{}", story(&stage));
+    assert_eq!(stage.world.failures, []);
+}
+
+#[test]
+fn a_shortage_that_lasts_ends_the_session_at_the_connect_timeout() {
+    let mut stage = Stage::start(world(WIDE, &[Fate::Immediate(ConnectFailure::NoDescriptor); 50]), WIDE);
+    assert_eq!(wait_for_end(&mut stage), CONNECT_TIMEOUT);
+    ended(&stage, End::ConnectFailed);
+}
+
+#[test]
 fn without_a_backend_it_ends_at_once() {
     let mut empty = world(WIDE, &[]);
     empty.backends = 0;

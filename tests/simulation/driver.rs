@@ -129,7 +129,7 @@ fn buffers(rng: &mut Rng, scratch: usize) -> Buffers {
 }
 
 fn fate(rng: &mut Rng) -> Fate {
-    match rng.below(12) {
+    match rng.below(13) {
         0 => Fate::Fails(ConnectFailure::Refused),
         1 => Fate::Fails(ConnectFailure::Unreachable),
         2 => Fate::UpThenReset(0),
@@ -137,6 +137,7 @@ fn fate(rng: &mut Rng) -> Fate {
         4 => Fate::UpThenFin(rng.between(0, 100) as usize),
         5 => Fate::Silent,
         6 => Fate::Immediate(ConnectFailure::NoLocalPort),
+        7 => Fate::Immediate(ConnectFailure::NoDescriptor),
         _ => Fate::Up,
     }
 }

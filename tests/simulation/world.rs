@@ -263,6 +263,11 @@ impl World for SimWorld {
         kernel.trace(|| format!("  connect to {:?} by {lane:?}: {fate:?} in {delay:?}", backend.id));
         kernel.progress += 1;
         if let Fate::Immediate(failure) = fate {
+            let is_alone = kernel.sockets.iter().skip(1).all(|attempt| attempt.fd != Fd::Open);
+            let patience_until = kernel.sockets[0].opened.plus(self.options.connect_timeout);
+            if failure.is_shortage() && is_alone && kernel.now < patience_until {
+                self.picked.pop(); // it says nothing of the backend, which may be tried again
+            }
             return Err(failure);
         }
         let at = kernel.now.plus(delay);
