@@ -17,6 +17,7 @@ const USAGE: u8 = 2;
 /// even distances, whether earlier ones are back or not, and their time counts from when they were due.
 #[derive(Parser)]
 #[command(
+    name = "client",
     version,
     after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 8 --size 64MiB\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
 )]
@@ -85,10 +86,7 @@ fn load(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         let text = format!("{:#}\n", report.to_json());
         fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
     }
-    Ok(match report.is_success() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    Ok(ExitCode::from(u8::from(!report.is_success())))
 }
 
 fn options(arguments: Arguments) -> LoadOptions {

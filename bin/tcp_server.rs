@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Prints one line when it is ready, and one with its totals when it is stopped (Ctrl-C or SIGTERM).
 #[derive(Parser)]
 #[command(
+    name = "tcp_server",
     version,
     after_help = "Examples:\n  tcp_server 9001\n  tcp_server 9001 --id eu-1 --http 9101\n  tcp_server 0 --delay 5ms"
 )]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::observe::{ProcessCounters, RefusedReason, supervise};
+use crate::observe::{AccessLog, ProcessCounters, RefusedReason, SessionRecord, supervise};
 use crate::pool::Limiter;
 use crate::service::Service;
 use crate::sys::{self, Clock, Decision, Doorbell, Poller};
@@ -23,6 +23,8 @@ use crate::worker::{Arrival, Ticket, WorkerHandle};
 const BURST: usize = 64;
 /// How long it stops when descriptors or memory are short: nothing tells when they aren't any more.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+/// How long the last look into the kernel's queues may take when lb stops.
+const SWEEP_MAX: Duration = Duration::from_secs(1);
 /// At most one warning in this time.
 const WARNING_PAUSE: Duration = Duration::from_secs(1);
 /// The token of the wake-up; listeners have their place in the list.
@@ -48,6 +50,8 @@ pub struct Acceptor {
     pub process: Arc<Limiter>,
     /// Counts of the process.
     pub counters: Arc<ProcessCounters>,
+    /// Where those that are refused are told.
+    pub access_log: AccessLog,
     /// By which workers tell that they have room.
     pub doorbell: Arc<Doorbell>,
 }
@@ -148,12 +152,29 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Takes what had been accepted by the kernel before the listeners close: to a client these are connections already.
+    /// Takes what had been accepted by the kernel before the listeners close: to a client these are connections already. Bounded in
+    /// time, since more may come as fast as they are taken.
     fn sweep(&mut self) {
-        for listener in &self.acceptor.listeners {
-            self.burst(listener);
+        self.listen(false); // from here on only room in an inbox wakes
+        let until = Clock::now().plus(SWEEP_MAX);
+        loop {
+            let mut is_empty = true;
+            for listener in &self.acceptor.listeners {
+                is_empty &= self.burst(listener);
+            }
+            self.wake_given();
+            let now = Clock::now();
+            if is_empty || now >= until || now < self.short_until {
+                return;
+            }
+            self.acceptor.doorbell.announce();
+            if self.least_busy().is_none()
+                && let Err(error) = self.poller.wait(Some(until.since(now)))
+            {
+                log::error!("acceptor: waiting for events: {error}");
+            }
+            self.acceptor.doorbell.over();
         }
-        self.wake_given();
     }
 
     /// Watches the listeners, or leaves what comes in the kernel's queues.
@@ -194,34 +215,36 @@ impl<'a> Loop<'a> {
         }
     }
 
-    fn burst(&mut self, listener: &Listener) {
+    /// Accepts a burst. Whether the listener's queue is empty now.
+    fn burst(&mut self, listener: &Listener) -> bool {
         for _ in 0..BURST {
-            let Some(place) = self.least_busy() else { return };
+            let Some(place) = self.least_busy() else { return false };
             match sys::accept(&listener.socket) {
                 Ok((socket, address)) => self.admit(listener, place, socket, ClientAddr(address)),
                 Err(error) => match sys::decide(&error) {
                     Decision::Retry => {}
-                    Decision::Wait => return,
+                    Decision::Wait => return true,
                     Decision::Skip | Decision::PeerGone => {
                         self.acceptor.counters.accept_aborted.fetch_add(1, Relaxed);
                     }
                     Decision::BackOff | Decision::Unsupported | Decision::Bug => {
                         self.note_shortage(listener, &error);
-                        return;
+                        return false;
                     }
                 },
             }
         }
+        false
     }
 
     fn admit(&mut self, listener: &Listener, place: usize, socket: std::os::fd::OwnedFd, client: ClientAddr) {
         let service = &listener.service;
         let Some(process) = self.acceptor.process.take() else {
-            service.counters.refused(RefusedReason::ProcessLimit);
+            self.note_refused(service, client, RefusedReason::ProcessLimit);
             return sys::reset(socket);
         };
         let Some(of_service) = service.limiter.take() else {
-            service.counters.refused(RefusedReason::ServiceLimit);
+            self.note_refused(service, client, RefusedReason::ServiceLimit);
             return sys::reset(socket);
         };
         let ticket = Ticket::new(Arc::clone(service), process, of_service);
@@ -239,12 +262,37 @@ impl<'a> Loop<'a> {
         }
     }
 
+    fn note_refused(&mut self, service: &Service, client: ClientAddr, reason: RefusedReason) {
+        service.counters.refused(reason);
+        self.acceptor
+            .access_log
+            .record(SessionRecord::refused(Arc::clone(&service.name), client));
+        if self.may_warn() {
+            let (whose, max) = match reason {
+                RefusedReason::ProcessLimit => ("lb as a whole", self.acceptor.process.max()),
+                RefusedReason::ServiceLimit => ("the service", service.limiter.max()),
+            };
+            log::warn!(
+                "{}: {client} refused: the {max} connections that {whose} may have are taken",
+                service.name
+            );
+        }
+    }
+
+    /// Whether the last warning is long enough ago.
+    fn may_warn(&mut self) -> bool {
+        let now = Clock::now();
+        let may_warn = self.warned_at.is_none_or(|at| now.since(at) >= WARNING_PAUSE);
+        if may_warn {
+            self.warned_at = Some(now);
+        }
+        may_warn
+    }
+
     fn note_shortage(&mut self, listener: &Listener, error: &io::Error) {
         self.acceptor.counters.accept_shortages.fetch_add(1, Relaxed);
-        let now = Clock::now();
-        self.short_until = now.plus(SHORTAGE_PAUSE);
-        if self.warned_at.is_none_or(|at| now.since(at) >= WARNING_PAUSE) {
-            self.warned_at = Some(now);
+        self.short_until = Clock::now().plus(SHORTAGE_PAUSE);
+        if self.may_warn() {
             log::warn!(
                 "{}: can't accept: {error}; clients wait until it is over",
                 listener.service.name

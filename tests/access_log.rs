@@ -42,6 +42,25 @@ fn lines(lb: &Balancer, count: usize) -> Vec<Value> {
 }
 
 #[test]
+fn a_connection_that_is_refused_at_a_limit_has_a_line_and_the_log_says_why() {
+    let backend = Backend::echo();
+    let config = Config::with_backends(&[("a", backend.address())])
+        .log("access = \"access.log\"")
+        .service("max_connections = 1");
+    let lb = Balancer::start(&config);
+    let inside = Peer::connect(lb.address());
+    inside.send(b"in").expect(b"in");
+    expect_refusal(lb.address());
+    let line = lines(&lb, 1).pop().unwrap();
+    assert_eq!(
+        (&line["end"], &line["backend"]),
+        (&"refused".into(), &Value::Null),
+        "{line}"
+    );
+    lb.line("refused: the 1 connections that the service may have are taken");
+}
+
+#[test]
 fn each_connection_has_one_line_with_its_bytes_backend_and_end() {
     let (gone, backend) = (Refusing::bind(), Backend::listen());
     let config = Config::new()

@@ -125,13 +125,26 @@ fn what_the_kernel_had_accepted_before_the_drain_is_still_served() {
     let lb = Balancer::start(&Config::with_backends(&[("a", backend.address())]));
     // Stopped, it accepts nothing, but its kernel does; then the signal to drain is already there when it wakes.
     lb.signal(Signal::STOP);
-    let clients: Vec<_> = (0..20).map(|_| Peer::connect(lb.address())).collect();
+    // More than a burst, and more than the workers' inboxes hold.
+    let clients: Vec<_> = (0..1500).map(|_| Peer::connect(lb.address())).collect();
     lb.signal(Signal::TERM);
     lb.signal(Signal::CONT);
     for client in &clients {
         client.send(b"hi").fin().expect(b"hi").expect_eof();
     }
-    assert_eq!(lb.finish_stopped().ended("client_closed"), 20);
+    assert_eq!(lb.finish_stopped().ended("client_closed"), 1500);
+}
+
+#[test]
+fn a_hang_up_is_told_and_ends_nothing() {
+    let backend = Backend::echo();
+    let lb = Balancer::start(&Config::with_backends(&[("a", backend.address())]));
+    let client = Peer::connect(lb.address());
+    client.send(b"in").expect(b"in");
+    lb.signal(Signal::HUP);
+    lb.line("SIGHUP does nothing yet");
+    client.send(b"still").expect(b"still").fin().expect_eof();
+    assert_eq!(lb.finish().ended("client_closed"), 1);
 }
 
 #[test]

@@ -47,11 +47,12 @@ const RUN_EXAMPLE: &str = "\
 Example:
   lb run --config /etc/lb.toml
 
-SIGTERM or SIGINT drains and stops.";
+SIGTERM or SIGINT (Ctrl-C) drains and stops; a second one exits at once, with 1.
+RUST_LOG=debug tells more than the log level of the file; NO_COLOR is heeded.";
 
 const CHECK_EXAMPLE: &str = "\
 Example:
-  lb check --config /etc/lb.toml && systemctl reload lb
+  lb check --config /etc/lb.toml && systemctl restart lb
 
 Exit status: 0 no problem, 1 a problem";
 

@@ -1,5 +1,6 @@
 //! A balancer at work, and the loop of the one thread that may change it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -79,46 +80,59 @@ impl Running {
     /// The control loop: runs until a signal asks to stop, then drains and stops everything.
     #[must_use]
     pub fn serve(self, signals: &Receiver<Signal>) -> Stopped {
+        let mut signals = signals.clone();
         loop {
             crossbeam_channel::select! {
                 recv(self.changes) -> change => {
-                    if let Ok(change) = change {
-                        self.apply(&change);
-                    }
+                    // All that have come by now at once: a thousand verdicts make one new pool, not a thousand.
+                    self.apply(&change.into_iter().chain(self.changes.try_iter()).collect::<Vec<_>>());
                 }
                 recv(signals) -> signal => match signal {
-                    Ok(Signal::Stop) | Err(_) => break,
+                    Ok(Signal::Stop) => break,
+                    Ok(Signal::HangUp) => log::warn!("SIGHUP does nothing yet: for another configuration lb is restarted"),
+                    Err(_) => {
+                        log::error!("signals can't be told any more; end lb by SIGKILL");
+                        signals = crossbeam_channel::never();
+                    }
                 },
             }
         }
         self.stop()
     }
 
-    /// A backend's health changed: swaps in the pool that follows from it, and says so once.
-    pub(super) fn apply(&self, change: &Change) {
-        let known = self
-            .services
-            .iter()
-            .zip(&self.policies)
-            .find(|(service, _)| service.id == change.service);
-        let Some((service, policy)) = known else { return };
-        let before = service.balancer();
-        let Some(pool) = before.pool().with_health(change.backend, change.health) else {
-            return;
-        };
-        let name = pool.members().iter().find(|member| member.backend.id == change.backend);
-        let name = name.map_or("?", |member| &member.backend.name);
-        let is_empty = pool.eligible().is_empty();
-        match change.health {
-            Health::Up => log::info!("{}: {name} is up: {}", service.name, change.reason),
-            Health::Down => log::warn!("{}: {name} is down: {}", service.name, change.reason),
+    /// Backends' health changed: swaps in the pools that follow from it, and says so once.
+    pub(super) fn apply(&self, changes: &[Change]) {
+        for (service, policy) in self.services.iter().zip(&self.policies) {
+            let mut verdicts = HashMap::new();
+            for change in changes.iter().filter(|change| change.service == service.id) {
+                verdicts.insert(change.backend, change.health); // of several on one backend the last one counts
+            }
+            let before = service.balancer();
+            let Some(pool) = before.pool().with_health(&verdicts) else {
+                continue;
+            };
+            let is_empty = pool.eligible().is_empty();
+            let names: HashMap<_, _> = pool
+                .members()
+                .iter()
+                .map(|member| (member.backend.id, Arc::clone(&member.backend.name)))
+                .collect();
+            service.swap_balancer(Balancer::new(pool, *policy));
+            for change in changes.iter().filter(|change| change.service == service.id) {
+                let Some(name) = names.get(&change.backend) else {
+                    continue;
+                };
+                match change.health {
+                    Health::Up => log::info!("{}: {name} is up: {}", service.name, change.reason),
+                    Health::Down => log::warn!("{}: {name} is down: {}", service.name, change.reason),
+                }
+            }
+            if is_empty && !before.pool().eligible().is_empty() {
+                log::error!(
+                    "{}: no backend is up; its clients are refused until one is",
+                    service.name
+                );
+            }
         }
-        if is_empty && !before.pool().eligible().is_empty() {
-            log::error!(
-                "{}: no backend is up; its clients are refused until one is",
-                service.name
-            );
-        }
-        service.swap_balancer(Balancer::new(pool, *policy));
     }
 }

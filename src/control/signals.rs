@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use crossbeam_channel::{Receiver, unbounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// What the operator asks for by signal.
@@ -11,6 +11,8 @@ use signal_hook::iterator::Signals;
 pub enum Signal {
     /// SIGTERM or SIGINT: stop accepting, drain, exit.
     Stop,
+    /// SIGHUP: what a closed terminal sends, and who wants another configuration.
+    HangUp,
 }
 
 /// Starts the thread that waits for signals.
@@ -18,11 +20,15 @@ pub enum Signal {
 /// # Errors
 /// The handlers can't be installed, or no thread is left.
 pub fn watch_signals() -> io::Result<Receiver<Signal>> {
-    let (send, receive) = bounded(4);
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let (send, receive) = unbounded();
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for (number, _) in signals.forever().enumerate() {
-            if number > 0 || send.send(Signal::Stop).is_err() {
+        let mut is_stopping = false;
+        for number in &mut signals {
+            let signal = if number == SIGHUP { Signal::HangUp } else { Signal::Stop };
+            let is_second = is_stopping && signal == Signal::Stop;
+            is_stopping |= signal == Signal::Stop;
+            if is_second || send.send(signal).is_err() {
                 signal_hook::low_level::exit(1);
             }
         }

@@ -111,6 +111,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         workers: workers.iter().map(|(handle, _)| handle.clone()).collect(),
         process: Arc::clone(&process),
         counters: Arc::clone(&counters),
+        access_log,
         doorbell: acceptor_doorbell,
     };
     let acceptor = acceptor.spawn()?;

@@ -131,7 +131,8 @@ struct Loop<'a> {
     watched: HashMap<BackendId, Watched>,
     timers: BinaryHeap<Reverse<(Moment, BackendId)>>,
     /// Due, but too many probes are under way.
-    waiting: VecDeque<BackendId>,
+    waiting_up: VecDeque<BackendId>,
+    waiting_down: VecDeque<BackendId>,
     under_way: usize,
     ports: LocalPorts,
     random: fastrand::Rng,
@@ -148,7 +149,8 @@ impl<'a> Loop<'a> {
             poller,
             watched: HashMap::new(),
             timers: BinaryHeap::new(),
-            waiting: VecDeque::new(),
+            waiting_up: VecDeque::new(),
+            waiting_down: VecDeque::new(),
             under_way: 0,
             ports: LocalPorts::read(0),
             random: fastrand::Rng::with_seed(prober.seed),
@@ -211,7 +213,7 @@ impl<'a> Loop<'a> {
                 self.on_timer(at, id);
             }
             while self.under_way < self.prober.probes_max
-                && let Some(id) = self.waiting.pop_front()
+                && let Some(id) = self.waiting_up.pop_front().or_else(|| self.waiting_down.pop_front())
             {
                 self.begin(id);
             }
@@ -249,7 +251,11 @@ impl<'a> Loop<'a> {
             }
             None if self.under_way >= self.prober.probes_max => {
                 watched.armed = Moment::NEVER;
-                self.waiting.push_back(id);
+                // Those that may be in use go first: a thousand dead ones must not hide that one more dies.
+                match watched.streak.health() {
+                    Health::Up => self.waiting_up.push_back(id),
+                    Health::Down => self.waiting_down.push_back(id),
+                }
             }
             None => self.begin(id),
         }
@@ -257,7 +263,7 @@ impl<'a> Loop<'a> {
 
     /// Starts a probe.
     fn begin(&mut self, id: BackendId) {
-        let Some(watched) = self.watched.get_mut(&id) else {
+        let Some(watched) = self.watched.get_mut(&id).filter(|watched| watched.probe.is_none()) else {
             return;
         };
         watched.generation = watched.generation.wrapping_add(1);

@@ -37,6 +37,24 @@ pub struct SessionRecord {
     pub end: End,
 }
 
+impl SessionRecord {
+    /// What is told of a connection that was turned away at the door.
+    #[must_use]
+    pub const fn refused(service: Arc<str>, client: ClientAddr) -> Self {
+        Self {
+            service,
+            client,
+            backend: None,
+            connect: None,
+            duration: Duration::ZERO,
+            bytes_to_backend: 0,
+            bytes_to_client: 0,
+            retries: 0,
+            end: End::Refused,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     time: String,
@@ -124,12 +142,12 @@ impl Drop for AccessLogGuard {
 fn write_records(queued: &Receiver<SessionRecord>, lines: &Lines) {
     for record in queued {
         let line = Line {
-            time: jiff::Timestamp::now().to_string(),
+            time: format!("{:.3}", jiff::Timestamp::now()),
             service: &record.service,
             client: record.client.0,
             backend: record.backend.as_deref(),
-            connect_seconds: record.connect.map(|span| span.as_secs_f64()),
-            seconds: record.duration.as_secs_f64(),
+            connect_seconds: record.connect.map(seconds),
+            seconds: seconds(record.duration),
             bytes_to_backend: record.bytes_to_backend,
             bytes_to_client: record.bytes_to_client,
             retries: record.retries,
@@ -143,4 +161,10 @@ fn write_records(queued: &Receiver<SessionRecord>, lines: &Lines) {
             Err(error) => log::error!("access log: {error}"),
         }
     }
+}
+
+/// Seconds, to the microsecond.
+#[allow(clippy::cast_precision_loss, reason = "exact up to 285 years")]
+fn seconds(span: Duration) -> f64 {
+    span.as_micros() as f64 / 1e6
 }

@@ -1,5 +1,6 @@
 //! The pool of a service at one moment.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::backend::Backend;
@@ -86,15 +87,21 @@ impl Pool {
         &self.eligible
     }
 
-    /// The same pool with another verdict on one backend. `None` if that changes nothing, or it has no such backend.
+    /// The same pool with other verdicts on some backends. `None` if that changes nothing.
     #[must_use]
-    pub fn with_health(&self, id: BackendId, health: Health) -> Option<Self> {
+    pub fn with_health(&self, verdicts: &HashMap<BackendId, Health>) -> Option<Self> {
         let mut members = self.members.to_vec();
-        let member = members
-            .iter_mut()
-            .find(|member| member.backend.id == id && member.health != health)?;
-        member.health = health;
-        Some(Self::new(members))
+        let mut is_news = false;
+        for member in &mut members {
+            if let Some(health) = verdicts
+                .get(&member.backend.id)
+                .filter(|health| **health != member.health)
+            {
+                member.health = *health;
+                is_news = true;
+            }
+        }
+        is_news.then(|| Self::new(members))
     }
 }
 
@@ -123,18 +130,25 @@ mod tests {
     fn backups_are_used_only_while_no_other_is_up() {
         let pool = Pool::new(vec![member(1, 1, false), member(2, 1, true), member(3, 0, false)]);
         assert_eq!(eligible(&pool), [1]);
-        let pool = pool.with_health(BackendId(1), Health::Down).unwrap();
+        let pool = pool
+            .with_health(&HashMap::from([(BackendId(1), Health::Down)]))
+            .unwrap();
         assert_eq!(eligible(&pool), [2]);
-        let pool = pool.with_health(BackendId(2), Health::Down).unwrap();
+        let pool = pool
+            .with_health(&HashMap::from([(BackendId(2), Health::Down)]))
+            .unwrap();
         assert!(eligible(&pool).is_empty());
-        let pool = pool.with_health(BackendId(1), Health::Up).unwrap();
+        let pool = pool.with_health(&HashMap::from([(BackendId(1), Health::Up)])).unwrap();
         assert_eq!(eligible(&pool), [1]);
     }
 
     #[test]
     fn a_verdict_that_changes_nothing_makes_no_new_pool() {
         let pool = Pool::new(vec![member(1, 1, false)]);
-        assert!(pool.with_health(BackendId(1), Health::Up).is_none());
-        assert!(pool.with_health(BackendId(9), Health::Down).is_none());
+        assert!(pool.with_health(&HashMap::from([(BackendId(1), Health::Up)])).is_none());
+        assert!(
+            pool.with_health(&HashMap::from([(BackendId(9), Health::Down)]))
+                .is_none()
+        );
     }
 }

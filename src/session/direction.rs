@@ -8,7 +8,7 @@ use super::io::{Read, Socket, World, Write};
 use crate::types::{Lane, Readiness};
 
 /// Bytes that one way may move before other sessions get their turn.
-const TURN_BYTES: usize = 1 << 20;
+const TURN_BYTES: usize = 1 << 17;
 /// Reads in a row that filled the buffer before splicing begins: below that, a pipe costs more calls than it saves copies.
 const FULL_READS_TO_SPLICE: u8 = 3;
 /// Splices in a row that brought less than the buffer holds, before copying begins again.
@@ -118,6 +118,16 @@ impl<P> Direction<P> {
             pace: Pace::Copy { full_in_a_row: 0 },
             moved_bytes: 0,
         }
+    }
+
+    /// Whether something waits for the target to take it.
+    pub(super) const fn holds_bytes(&self) -> bool {
+        !matches!(self.held, Held::Nothing)
+    }
+
+    /// Whether it moves much at a time.
+    pub(super) const fn is_bulk(&self) -> bool {
+        matches!(self.pace, Pace::Splice { .. })
     }
 
     /// The target is gone.

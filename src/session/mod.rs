@@ -125,6 +125,19 @@ impl<W: World> Session<W> {
         }
     }
 
+    /// Takes news without acting on it, if the session is one that moves much at a time: it wants to be called for its turn, after
+    /// those that move little. `false`: to be told by [`Session::on_event`].
+    pub fn defer_event(&mut self, lane: Lane, ready: Readiness) -> bool {
+        match &mut self.phase {
+            // A reset is told at once.
+            Phase::Relay(relay) if relay.is_bulk() && !ready.broken => {
+                relay.note_event(lane, ready);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// It asked to go on, or its deadline has come.
     pub fn on_turn(&mut self, world: &mut W) -> Step {
         match &mut self.phase {
@@ -222,8 +235,8 @@ impl<W: World> Session<W> {
         match verdict {
             Verdict::Reset(victim, _) => {
                 let options = world.options();
-                let until = world.now().plus(options.half_close_timeout);
-                let mut resetting = relay.into_resetting(victim, end, until);
+                let patience = (world.now(), options.half_close_timeout);
+                let mut resetting = relay.into_resetting(victim, end, patience);
                 let is_over = resetting.on_time(world.now());
                 self.phase = Phase::Resetting(resetting);
                 self.after_resetting(is_over)

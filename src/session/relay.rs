@@ -20,9 +20,10 @@ pub(super) struct Relay<W: World> {
     to_backend: Direction<W::Pipe>,
     to_client: Direction<W::Pipe>,
     backend: W::Backend,
-    /// When a byte last moved.
+    /// When a byte last moved, or a peer's kernel was last found to have taken some.
     active_at: Moment,
-    /// What the peers' kernels hadn't acknowledged half-way through the silence; `None` before that.
+    /// When that was last looked at, and what the peers' kernels hadn't acknowledged then.
+    looked_at: Moment,
     unacknowledged_then: Option<u64>,
     /// When to try again for want of memory.
     retry_at: Moment,
@@ -64,6 +65,7 @@ impl<W: World> Relay<W> {
             to_client: Direction::new(),
             backend,
             active_at: now,
+            looked_at: now,
             unacknowledged_then: None,
             retry_at: Moment::NEVER,
             first: First::Nobody,
@@ -83,66 +85,95 @@ impl<W: World> Relay<W> {
         self.to_backend.flow != Flow::Open || self.to_client.flow != Flow::Open
     }
 
-    fn silence_max(&self, options: &SessionOptions) -> Duration {
-        if self.is_half_closed() {
+    /// Whether one way still holds bytes that its target hasn't taken.
+    fn holds_bytes(&self) -> bool {
+        self.to_backend.holds_bytes() || self.to_client.holds_bytes()
+    }
+
+    /// Whether one side has finished and nothing here waits for the other to take it: the other is silent if it says nothing.
+    fn waits_for_the_other(&self) -> bool {
+        self.is_half_closed() && !self.holds_bytes()
+    }
+
+    fn is_broken(&self) -> bool {
+        self.client.broken || self.backend_wire.broken
+    }
+
+    /// The longest silence, whatever is pending.
+    fn patience(&self, options: &SessionOptions) -> Duration {
+        if self.is_broken() {
             options.half_close_timeout
+        } else if self.is_half_closed() {
+            options.idle_timeout.max(options.half_close_timeout)
         } else {
             options.idle_timeout
         }
     }
 
     pub(super) fn deadline(&self, options: &SessionOptions) -> Moment {
-        let silence_max = self.silence_max(options);
-        let silence = if self.unacknowledged_then.is_none() {
-            halved(silence_max)
-        } else {
-            silence_max
-        };
-        self.active_at.plus(silence).min(self.retry_at)
+        let (patience, half_close_timeout) = (self.patience(options), options.half_close_timeout);
+        let (mut deadline, mut pause) = (self.active_at.plus(patience), patience);
+        if self.waits_for_the_other() {
+            pause = pause.min(half_close_timeout);
+            let at = self.active_at.plus(half_close_timeout);
+            if self.looked_at < at {
+                deadline = deadline.min(at);
+            }
+        }
+        deadline.min(self.looked_at.plus(halved(pause))).min(self.retry_at)
     }
 
-    /// Whether a peer still takes what the kernel has for it: then it is slow, but not silent, though no byte moves here.
-    /// That can only be asked for, so it is compared with what it was half-way.
-    fn is_taking(&self) -> bool {
-        self.unacknowledged_then
-            .is_some_and(|then| self.unacknowledged_bytes() < then)
-    }
-
-    fn unacknowledged_bytes(&self) -> u64 {
+    /// Looks how long it has been silent. A peer that still takes what the kernel has for it is slow, not silent, though no byte
+    /// moves here; that can only be asked for, so it is compared with what it was at the last look.
+    fn look(&mut self, now: Moment, options: &SessionOptions) -> Option<End> {
         let of_client = self.client.socket.unacknowledged_bytes();
-        of_client.saturating_add(self.backend_wire.socket.unacknowledged_bytes())
+        let unacknowledged = of_client.saturating_add(self.backend_wire.socket.unacknowledged_bytes());
+        let is_taking = self.unacknowledged_then.is_some_and(|then| unacknowledged < then);
+        self.looked_at = now;
+        self.unacknowledged_then = Some(unacknowledged);
+        if is_taking {
+            self.active_at = now;
+            return None;
+        }
+        let silence = now.since(self.active_at);
+        if self.waits_for_the_other() && unacknowledged == 0 && silence >= options.half_close_timeout {
+            return Some(End::HalfCloseTimeout);
+        }
+        let end = if self.is_broken() { self.end() } else { End::IdleTimeout };
+        (silence >= self.patience(options)).then_some(end)
     }
 
     fn note_active(&mut self, now: Moment) {
         self.active_at = now;
+        self.looked_at = now;
         self.unacknowledged_then = None;
     }
 
     pub(super) fn on_event(&mut self, lane: Lane, ready: Readiness, world: &mut W) -> Verdict {
+        self.note_event(lane, ready);
+        self.turn(world)
+    }
+
+    /// Whether it moves much at a time, so that others should have their turn first.
+    pub(super) const fn is_bulk(&self) -> bool {
+        self.to_backend.is_bulk() || self.to_client.is_bulk()
+    }
+
+    /// One of its sockets has news; it will be called for its turn.
+    pub(super) fn note_event(&mut self, lane: Lane, ready: Readiness) {
         if lane == Lane::CLIENT {
             self.client.note(ready);
         } else if lane == self.backend_wire.lane {
             self.backend_wire.note(ready);
-        } else {
-            return Verdict::Rest; // of a rival that lost in this very wake
-        }
-        self.turn(world)
+        } // else of a rival that lost in this very wake
     }
 
     pub(super) fn on_time(&mut self, world: &mut W) -> Verdict {
-        let (silence, silence_max) = (world.now().since(self.active_at), self.silence_max(world.options()));
-        if silence >= silence_max {
-            if !self.is_taking() {
-                let end = if self.is_half_closed() {
-                    End::HalfCloseTimeout
-                } else {
-                    End::IdleTimeout
-                };
-                return Verdict::Cut(end);
-            }
-            self.note_active(world.now());
-        } else if silence >= halved(silence_max) && self.unacknowledged_then.is_none() {
-            self.unacknowledged_then = Some(self.unacknowledged_bytes());
+        let now = world.now();
+        if now >= self.deadline(world.options())
+            && let Some(end) = self.look(now, world.options())
+        {
+            return Verdict::Cut(end);
         }
         self.turn(world)
     }
@@ -243,12 +274,12 @@ impl<W: World> Relay<W> {
     }
 
     /// The dead side is closed now; `victim` is reset as soon as it has everything.
-    pub(super) fn into_resetting(self, victim: Side, end: End, until: Moment) -> Resetting<W> {
+    pub(super) fn into_resetting(self, victim: Side, end: End, patience: (Moment, Duration)) -> Resetting<W> {
         let wire = match victim {
             Side::Client => self.client,
             Side::Backend => self.backend_wire,
         };
-        Resetting::new(wire, self.backend, end, until)
+        Resetting::new(wire, self.backend, end, patience)
     }
 }
 

@@ -23,18 +23,28 @@ pub(super) struct Resetting<W: World> {
     end: End,
     look_at: Moment,
     pause: Duration,
+    /// How long the victim may take nothing.
+    patience: Duration,
     until: Moment,
+    unacknowledged_then: u64,
 }
 
 impl<W: World> Resetting<W> {
-    pub(super) const fn new(victim: Wire<W::Socket>, backend: W::Backend, end: End, until: Moment) -> Self {
+    pub(super) fn new(
+        victim: Wire<W::Socket>,
+        backend: W::Backend,
+        end: End,
+        (now, patience): (Moment, Duration),
+    ) -> Self {
         Self {
             victim,
             backend,
             end,
             look_at: Moment::START,
             pause: PAUSE_MIN,
-            until,
+            patience,
+            until: now.plus(patience),
+            unacknowledged_then: u64::MAX,
         }
     }
 
@@ -54,9 +64,14 @@ impl<W: World> Resetting<W> {
         self.victim.broken
     }
 
-    /// Whether it is over: everything has arrived, or it has taken too long.
+    /// Whether it is over: everything has arrived, or it has taken nothing for too long.
     pub(super) fn on_time(&mut self, now: Moment) -> bool {
-        if now >= self.until || self.victim.socket.unacknowledged_bytes() == 0 {
+        let unacknowledged = self.victim.socket.unacknowledged_bytes();
+        if unacknowledged < self.unacknowledged_then {
+            self.unacknowledged_then = unacknowledged;
+            self.until = now.plus(self.patience);
+        }
+        if now >= self.until || unacknowledged == 0 {
             return true;
         }
         if now >= self.look_at {

@@ -17,6 +17,8 @@ use crate::types::Moment;
 pub(super) const TRIES_MAX: usize = 128;
 /// How long a destination counts as short of ports: asking the kernel first costs it a walk over the whole range.
 const SHORTAGE: Duration = Duration::from_secs(1);
+/// How long a destination counts as out of ports altogether: each try by hand is a thousand system calls.
+const HOPELESS: Duration = Duration::from_millis(20);
 /// Ports that have served before, and are likely to do so again: what others left in TIME_WAIT never is.
 const PROVEN_MAX: usize = 4096;
 
@@ -28,6 +30,7 @@ pub struct LocalPorts {
     next: u16,
     proven: VecDeque<u16>,
     short: HashMap<SocketAddr, Moment>,
+    hopeless: HashMap<SocketAddr, Moment>,
 }
 
 /// A port to try.
@@ -60,20 +63,28 @@ impl LocalPorts {
             next,
             proven: VecDeque::new(),
             short: HashMap::new(),
+            hopeless: HashMap::new(),
         }
     }
 
     /// Whether the plain way failed towards this address a moment ago.
     pub(super) fn is_short(&self, address: SocketAddr) -> bool {
-        // Looked up only where there is a shortage at all.
-        !self.short.is_empty() && self.short.get(&address).is_some_and(|until| Clock::now() < *until)
+        is_noted(&self.short, address)
     }
 
     /// The plain way has just failed towards this address.
     pub(super) fn note_shortage(&mut self, address: SocketAddr) {
-        let now = Clock::now();
-        self.short.retain(|_, until| now < *until);
-        self.short.insert(address, now.plus(SHORTAGE));
+        note(&mut self.short, address, SHORTAGE);
+    }
+
+    /// Whether every try by hand failed towards this address a moment ago.
+    pub(super) fn is_hopeless(&self, address: SocketAddr) -> bool {
+        is_noted(&self.hopeless, address)
+    }
+
+    /// Every try by hand has just failed towards this address.
+    pub(super) fn note_hopeless(&mut self, address: SocketAddr) {
+        note(&mut self.hopeless, address, HOPELESS);
     }
 
     /// The port for the `number`th try of one connect: in turn one that has served before and the next of the range.
@@ -95,6 +106,17 @@ impl LocalPorts {
             self.proven.push_back(candidate.port);
         }
     }
+}
+
+fn is_noted(noted: &HashMap<SocketAddr, Moment>, address: SocketAddr) -> bool {
+    // Looked up only where there is a shortage at all.
+    !noted.is_empty() && noted.get(&address).is_some_and(|until| Clock::now() < *until)
+}
+
+fn note(noted: &mut HashMap<SocketAddr, Moment>, address: SocketAddr, span: Duration) {
+    let now = Clock::now();
+    noted.retain(|_, until| now < *until);
+    noted.insert(address, now.plus(span));
 }
 
 #[cfg(test)]

@@ -19,9 +19,7 @@ const BACKLOG: i32 = 65_535;
 
 /// Unsent bytes a socket may hold before it counts as full (`TCP_NOTSENT_LOWAT`): a slow reader holds this much of the kernel's
 /// memory and no more, while what is in flight, which speed needs, isn't limited by it.
-const CLIENT_NOTSENT_BYTES: u32 = 131_072;
-/// The same towards backends.
-const BACKEND_NOTSENT_BYTES: u32 = 131_072;
+const NOTSENT_BYTES: u32 = 131_072;
 
 /// What a backend may have sent that its client hasn't taken (`SO_RCVBUF`; the kernel doubles it for its own overhead). Left to
 /// itself the kernel grows it to megabytes for each slow reader: 1.6 MiB at the median of 500. As a window it allows 256 MB/s a
@@ -41,11 +39,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         // "[::]:9000" and "0.0.0.0:9000" are two addresses, and may both be listed.
         socket.set_only_v6(true)?;
     }
-    socket.set_tcp_nodelay(true)?;
+    optional("TCP_NODELAY", socket.set_tcp_nodelay(true));
     // An urgent byte (MSG_OOB) is taken out of the stream unless it is asked for in line: no byte is ours to lose.
-    socket.set_out_of_band_inline(true)?;
-    socket.set_tcp_notsent_lowat(CLIENT_NOTSENT_BYTES)?;
-    socket.set_recv_buffer_size(CLIENT_RECEIVE_BYTES)?;
+    optional("SO_OOBINLINE", socket.set_out_of_band_inline(true));
+    optional("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(NOTSENT_BYTES));
+    optional("SO_RCVBUF", socket.set_recv_buffer_size(CLIENT_RECEIVE_BYTES));
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -78,6 +76,9 @@ pub fn begin_connect(address: SocketAddr, ports: &mut LocalPorts) -> io::Result<
             outcome => return outcome,
         }
     }
+    if ports.is_hopeless(address) {
+        return Err(Errno::ADDRNOTAVAIL.into());
+    }
     for number in 0..TRIES_MAX {
         let candidate = ports.candidate(number);
         match connect_from(address, Some(candidate.port)) {
@@ -92,7 +93,15 @@ pub fn begin_connect(address: SocketAddr, ports: &mut LocalPorts) -> io::Result<
             }
         }
     }
+    ports.note_hopeless(address);
     Err(Errno::ADDRNOTAVAIL.into())
+}
+
+/// An option that makes things better where the system has it: without it the connection still works.
+fn optional(name: &str, outcome: io::Result<()>) {
+    if let Err(error) = outcome {
+        log::debug!("{name}: {error}");
+    }
 }
 
 fn connect_from(address: SocketAddr, port: Option<u16>) -> io::Result<OwnedFd> {
@@ -107,11 +116,24 @@ fn connect_from(address: SocketAddr, port: Option<u16>) -> io::Result<OwnedFd> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_oobinline(&socket, true)?;
-    sockopt::set_socket_recv_buffer_size(&socket, BACKEND_RECEIVE_BYTES)?;
-    SockRef::from(&socket).set_tcp_notsent_lowat(BACKEND_NOTSENT_BYTES)?;
+    optional(
+        "SO_REUSEADDR",
+        sockopt::set_socket_reuseaddr(&socket, true).map_err(io::Error::from),
+    );
+    optional(
+        "TCP_NODELAY",
+        sockopt::set_tcp_nodelay(&socket, true).map_err(io::Error::from),
+    );
+    optional(
+        "SO_OOBINLINE",
+        sockopt::set_socket_oobinline(&socket, true).map_err(io::Error::from),
+    );
+    let receive_bytes = sockopt::set_socket_recv_buffer_size(&socket, BACKEND_RECEIVE_BYTES);
+    optional("SO_RCVBUF", receive_bytes.map_err(io::Error::from));
+    optional(
+        "TCP_NOTSENT_LOWAT",
+        SockRef::from(&socket).set_tcp_notsent_lowat(NOTSENT_BYTES),
+    );
     if let Some(port) = port {
         let any: SocketAddr = match address {
             SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, port).into(),

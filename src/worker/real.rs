@@ -33,6 +33,8 @@ pub(super) struct Real {
     pub(super) prober: Arc<Doorbell>,
     /// When this wake began.
     pub(super) now: Moment,
+    /// Bytes moved in this wake.
+    pub(super) moved_bytes: u64,
     /// Whose turn it is.
     pub(super) key: SessionKey,
     /// And of which service.
@@ -215,6 +217,7 @@ impl World for Real {
     }
 
     fn note_moved(&mut self, backend: &BackendGuard, way: Way, bytes: u64) {
+        self.moved_bytes = self.moved_bytes.saturating_add(bytes);
         backend.backend().note_moved(self.worker, way, bytes);
     }
 

@@ -19,12 +19,16 @@ use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
 use crate::sys::{Clock, Doorbell, LocalPorts, Poller};
-use crate::types::{ClientAddr, Lane, Moment, SessionKey, Token, WorkerId};
+use crate::types::{ClientAddr, Lane, Moment, Readiness, SessionKey, Token, WorkerId};
 
 /// The token of the wake-up; no session's, since the generation and index would have to be all ones.
 const WAKE_TOKEN: u64 = u64::MAX;
 /// Arrivals taken in one wake, so that a flood of new ones doesn't starve the old.
 const ARRIVALS_PER_WAKE: usize = 128;
+
+/// Bytes that turns may move in one wake before the kernel is asked for news again: about a millisecond, the longest that a session
+/// which moves little waits for those that move much.
+const TURN_BYTES_PER_WAKE: u64 = 1 << 20;
 
 /// What every worker is given.
 #[derive(Clone, Debug)]
@@ -104,6 +108,7 @@ impl Worker {
             failures: context.failures.clone(),
             prober: Arc::clone(&context.prober),
             now: Clock::now(),
+            moved_bytes: 0,
             key: SessionKey {
                 index: 0,
                 generation: 0,
@@ -126,28 +131,54 @@ impl Worker {
         while !(self.is_finishing && self.slots.count() == 0 && mailbox.is_empty()) {
             self.wait(mailbox);
             self.world.now = Clock::now();
+            self.world.moved_bytes = 0;
             for number in 0..self.world.poller.count() {
                 if let Some(event) = self.world.poller.event(number)
                     && event.token != WAKE_TOKEN
                 {
-                    let Token { key, lane } = Token::from_bits(event.token);
-                    self.call(key, |session, world| session.on_event(lane, event.ready, world));
+                    self.on_event(Token::from_bits(event.token), event.ready);
                 }
             }
             self.take_arrivals(mailbox);
             while let Some((at, key)) = self.timers.take_due(self.world.now) {
                 self.on_timer(at, key);
             }
-            for _ in 0..self.turns.len() {
-                if let Some(key) = self.turns.pop_front() {
-                    if let Some(slot) = self.slots.get_mut(key) {
-                        slot.is_queued = false;
-                    }
-                    self.call(key, Session::on_turn);
-                }
-            }
+            self.take_turns();
             while let Ok(order) = mailbox.orders.try_recv() {
                 self.obey(order);
+            }
+        }
+    }
+
+    /// News of a session that moves little is acted on at once; one that moves much is queued for its turn.
+    fn on_event(&mut self, Token { key, lane }: Token, ready: Readiness) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if slot.session.defer_event(lane, ready) {
+            self.queue(key);
+        } else {
+            self.call(key, |session, world| session.on_event(lane, ready, world));
+        }
+    }
+
+    fn queue(&mut self, key: SessionKey) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && !slot.is_queued
+        {
+            slot.is_queued = true;
+            self.turns.push_back(key);
+        }
+    }
+
+    fn take_turns(&mut self) {
+        for _ in 0..self.turns.len() {
+            if self.world.moved_bytes >= TURN_BYTES_PER_WAKE {
+                return;
+            }
+            if let Some(key) = self.turns.pop_front() {
+                if let Some(slot) = self.slots.get_mut(key) {
+                    slot.is_queued = false;
+                }
+                self.call(key, Session::on_turn);
             }
         }
     }
@@ -259,15 +290,12 @@ impl Worker {
     }
 
     fn after(&mut self, key: SessionKey, step: Step) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
         match step {
             Step::Ended(end) => return self.finish(key, end),
-            Step::Again if !slot.is_queued => {
-                slot.is_queued = true;
-                self.turns.push_back(key);
-            }
-            Step::Again | Step::Rest => {}
+            Step::Again => self.queue(key),
+            Step::Rest => {}
         }
+        let Some(slot) = self.slots.get_mut(key) else { return };
         let deadline = slot.session.deadline(&slot.ticket.service.options);
         debug_assert!(deadline < Moment::NEVER, "every live session has a timer");
         if deadline < slot.armed {
@@ -326,8 +354,11 @@ impl Worker {
         drop((session, ticket));
         if self.slots.count() == 0 {
             self.world.pipes.close_free();
-            self.timers.shrink();
         }
+        let slots = &mut self.slots;
+        self.timers.tidy(slots.count(), |at, key| {
+            slots.get_mut(key).is_some_and(|slot| slot.armed == at)
+        });
     }
 
     fn obey(&mut self, order: Order) {

@@ -9,6 +9,9 @@ use std::collections::BinaryHeap;
 
 use crate::types::{Moment, SessionKey};
 
+/// Fewer entries than this aren't worth a pass.
+const ENTRIES_MIN: usize = 256;
+
 /// The heap.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<Entry>>);
@@ -50,9 +53,13 @@ impl Timers {
         self.0.pop().map(|Reverse(entry)| (entry.at, entry.key))
     }
 
-    /// Gives back what a burst left behind.
-    pub(super) fn shrink(&mut self) {
-        self.0.shrink_to(64);
+    /// Throws void entries out when they are most of what there is: a session that ends leaves one behind, due in up to
+    /// `idle_timeout`. Each call costs nothing, or a pass over as many entries as were entered since the last pass.
+    pub(super) fn tidy(&mut self, sessions: usize, mut is_valid: impl FnMut(Moment, SessionKey) -> bool) {
+        if self.0.len() > sessions.saturating_mul(4).saturating_add(ENTRIES_MIN) {
+            self.0.retain(|Reverse(entry)| is_valid(entry.at, entry.key));
+            self.0.shrink_to(ENTRIES_MIN);
+        }
     }
 }
 
@@ -78,5 +85,19 @@ mod tests {
         );
         assert_eq!(timers.take_due(Moment::from_nanos(20)), None);
         assert_eq!(timers.next(), Some(Moment::from_nanos(30)));
+    }
+
+    #[test]
+    fn void_entries_are_thrown_out_when_they_are_many() {
+        let mut timers = Timers::default();
+        for index in 0..10_000 {
+            timers.enter(
+                Moment::from_nanos(u64::from(index)),
+                SessionKey { index, generation: 0 },
+            );
+            timers.tidy(10, |_, key| key.index < 10);
+            assert!(timers.0.len() <= ENTRIES_MIN + 41);
+        }
+        assert_eq!(timers.next(), Some(Moment::START), "the valid ones stay");
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lb::observe::End;
+use lb::session::SessionOptions;
 use lb::types::Moment;
 
 use super::kernel::{CLIENT, Fd, Kernel, Tcp};
@@ -25,6 +26,22 @@ fn is_half_closed(kernel: &Kernel) -> bool {
         pair.iter()
             .any(|(side, _)| side.fin_told.is_some() || side.rst_told.is_some())
     })
+}
+
+/// How a session that gets nowhere ends by time, and the silence that it takes.
+fn silence(kernel: &Kernel, options: &SessionOptions) -> (End, Duration) {
+    let is_pending = pair(kernel).is_some_and(|pair| {
+        pair.iter()
+            .any(|(source, target)| source.read > target.sent || target.unacknowledged > 0)
+    });
+    let is_dead = pair(kernel).is_some_and(|pair| pair.iter().any(|(side, _)| side.rst_told.is_some()));
+    if !is_half_closed(kernel) {
+        (End::IdleTimeout, options.idle_timeout)
+    } else if is_pending && !is_dead {
+        (End::IdleTimeout, options.idle_timeout.max(options.half_close_timeout))
+    } else {
+        (End::HalfCloseTimeout, options.half_close_timeout)
+    }
 }
 
 /// A dead side, and everything it sent is acknowledged by the living one.
@@ -152,15 +169,14 @@ pub(crate) fn check_overdue(stage: &mut Stage) {
                 .any(|attempt| attempt.fd == Fd::Open && is_late(attempt.opened.plus(options.connect_timeout)));
             wrong = overdue.then_some("a connect outlives its timeout");
         } else {
-            let (silence_max, what) = if is_half_closed(&kernel) {
-                (options.half_close_timeout, "outlives half_close_timeout")
-            } else {
-                (options.idle_timeout, "outlives idle_timeout")
-            };
-            // Who still takes what the kernel has for it isn't silent; that is looked at half-way and at the end of the time.
-            let heard_at = kernel.active_at.max(kernel.acknowledged_at.plus(silence_max / 2));
+            let (end, silence_max) = silence(&kernel, options);
+            // Who still takes what the kernel has for it isn't silent; that is seen at the latest when the time seems to be up.
+            let heard_at = kernel.active_at.max(kernel.acknowledged_at.plus(silence_max));
             if is_late(heard_at.plus(silence_max)) {
-                wrong = Some(what);
+                wrong = Some(match end {
+                    End::IdleTimeout => "outlives idle_timeout",
+                    _ => "outlives half_close_timeout",
+                });
             }
             if is_ready_to_reset(&kernel) {
                 let since = *stage.delivered_since.get_or_insert(kernel.now);
@@ -286,11 +302,7 @@ fn end_by_reset(stage: &Stage, kernel: &Kernel, dead: &Tcp, alive: &Tcp) -> Opti
 
 fn end_by_time(stage: &Stage, kernel: &Kernel, end: End) -> Option<String> {
     let options = &stage.world.options;
-    let (expected, silence_max) = if is_half_closed(kernel) {
-        (End::HalfCloseTimeout, options.half_close_timeout)
-    } else {
-        (End::IdleTimeout, options.idle_timeout)
-    };
+    let (expected, silence_max) = silence(kernel, options);
     if end != expected {
         return Some(format!("instead of {expected}"));
     }

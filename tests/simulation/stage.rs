@@ -108,7 +108,16 @@ impl Stage {
                 kernel.told_broken(id);
             }
         }
-        self.call(|session, world| session.on_event(lane, ready, world));
+        // As a worker does: a session that moves much is called for its turn.
+        if self
+            .session
+            .as_mut()
+            .is_some_and(|session| session.defer_event(lane, ready))
+        {
+            self.is_queued = true;
+        } else {
+            self.call(|session, world| session.on_event(lane, ready, world));
+        }
     }
 
     /// It asked to go on, or its time has come.
