@@ -27,7 +27,7 @@ fn run(config: &config::Config) -> ExitCode {
     };
     let outcome = match control::start(config) {
         Ok(running) => {
-            let _stopped = running.serve(&signals);
+            running.serve(&signals);
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -7,15 +7,12 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::observe::{AccessLog, ProcessCounters, RefusedReason, SessionRecord, supervise};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Clock, Decision, Doorbell, Poller};
+use crate::sys::{self, Clock, Decision, Doorbell, LoopThread, Poller, Stop};
 use crate::types::{ClientAddr, Moment};
 use crate::worker::{Arrival, Ticket, WorkerHandle};
 
@@ -56,43 +53,20 @@ pub struct Acceptor {
     pub doorbell: Arc<Doorbell>,
 }
 
-/// Stops the acceptor.
-#[derive(Debug)]
-pub struct AcceptorHandle {
-    stop: Sender<()>,
-    doorbell: Arc<Doorbell>,
-    thread: JoinHandle<()>,
-}
-
-impl AcceptorHandle {
-    /// Takes what waits in the kernel's queues one last time, closes the listeners and ends the thread.
-    pub fn stop(self) {
-        if self.stop.send(()).is_ok() {
-            self.doorbell.waker().wake();
-        }
-        if self.thread.join().is_err() {
-            log::error!("the acceptor ended in a panic");
-        }
-    }
-}
-
 impl Acceptor {
     /// Starts the thread.
     ///
     /// # Errors
     /// No descriptor, or no thread, is left.
-    pub fn spawn(self) -> io::Result<AcceptorHandle> {
-        let (stop, stopped) = bounded(1);
-        let doorbell = Arc::clone(&self.doorbell);
+    pub fn spawn(self) -> io::Result<LoopThread> {
         let mut first = Some(Poller::open()?);
-        let thread = std::thread::Builder::new().name("acceptor".into()).spawn(move || {
+        LoopThread::spawn("acceptor", Arc::clone(&self.doorbell), move |stop| {
             supervise("acceptor", &self.counters, || {
                 let poller = first.take().map_or_else(Poller::open, Ok)?;
-                Loop::new(&self, poller)?.run(&stopped);
+                Loop::new(&self, poller)?.run(stop);
                 io::Result::Ok(())
             });
-        })?;
-        Ok(AcceptorHandle { stop, doorbell, thread })
+        })
     }
 }
 
@@ -121,7 +95,7 @@ impl<'a> Loop<'a> {
         })
     }
 
-    fn run(&mut self, stopped: &Receiver<()>) {
+    fn run(&mut self, stop: &Stop) {
         loop {
             self.acceptor.doorbell.announce(); // only now do workers tell that they have room
             let now = Clock::now();
@@ -146,7 +120,7 @@ impl<'a> Loop<'a> {
                 }
             }
             self.wake_given();
-            if stopped.try_recv().is_ok() {
+            if stop.is_asked() {
                 return self.sweep();
             }
         }

@@ -13,6 +13,6 @@ mod start;
 mod stop;
 
 pub use budget::{Budget, BudgetError};
-pub use running::{Running, Stopped};
+pub use running::Running;
 pub use signals::{Signal, watch_signals};
 pub use start::{StartError, start};

@@ -9,13 +9,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::signals::Signal;
-use crate::acceptor::AcceptorHandle;
 use crate::balance::{Balancer, PolicyName};
 use crate::config::Config;
-use crate::health::{Change, ProberHandle};
+use crate::health::Change;
 use crate::observe::{AccessLogGuard, ProcessCounters};
 use crate::pool::{Health, Limiter};
 use crate::service::Service;
+use crate::sys::LoopThread;
 use crate::worker::WorkerHandle;
 
 /// A balancer at work.
@@ -25,9 +25,9 @@ pub struct Running {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) process: Arc<Limiter>,
     pub(super) counters: Arc<ProcessCounters>,
-    pub(super) acceptor: AcceptorHandle,
+    pub(super) acceptor: LoopThread,
     pub(super) workers: Vec<(WorkerHandle, JoinHandle<()>)>,
-    pub(super) prober: ProberHandle,
+    pub(super) prober: LoopThread,
     pub(super) changes: Receiver<Change>,
     /// Keeps the channel open, whatever becomes of the health thread.
     pub(super) _changed: Sender<Change>,
@@ -35,26 +35,7 @@ pub struct Running {
     pub(super) access_log_guard: Option<AccessLogGuard>,
 }
 
-/// How it stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// Sessions that were cut at the deadline.
-    pub cut: u32,
-}
-
 impl Running {
-    /// Where it listens, in the order of the configuration; a port 0 there is the port chosen here.
-    #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-
-    /// Its services.
-    #[must_use]
-    pub fn services(&self) -> &[Arc<Service>] {
-        &self.services
-    }
-
     pub(super) fn tell_ready(&self, config: &Config) {
         let mut addresses = self.addresses.iter();
         for service in &config.services {
@@ -78,8 +59,7 @@ impl Running {
     }
 
     /// The control loop: runs until a signal asks to stop, then drains and stops everything.
-    #[must_use]
-    pub fn serve(self, signals: &Receiver<Signal>) -> Stopped {
+    pub fn serve(self, signals: &Receiver<Signal>) {
         let mut signals = signals.clone();
         loop {
             crossbeam_channel::select! {
@@ -97,7 +77,7 @@ impl Running {
                 },
             }
         }
-        self.stop()
+        self.stop();
     }
 
     /// Backends' health changed: swaps in the pools that follow from it, and says so once.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, after, bounded};
 
-use super::running::{Running, Stopped};
+use super::running::Running;
 use crate::health::Change;
 use crate::observe::End;
 use crate::service::Service;
@@ -15,7 +15,7 @@ use crate::worker::Order;
 
 impl Running {
     /// Stops: closes the listeners, waits for the sessions up to the drain timeout, resets what is left.
-    pub(super) fn stop(self) -> Stopped {
+    pub(super) fn stop(self) {
         let Self {
             services,
             acceptor,
@@ -52,9 +52,7 @@ impl Running {
             }
             drop(done);
         });
-        let cut = if wait_for(&all_done, drain_timeout, &changes) {
-            0
-        } else {
+        if !wait_for(&all_done, drain_timeout, &changes) {
             let cut = process.active();
             log::warn!(
                 "the drain timeout of {} is over: {cut} connections are reset",
@@ -66,12 +64,26 @@ impl Running {
             if all_done.recv_timeout(Duration::from_secs(5)) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
                 log::error!("a worker doesn't stop; it is left behind");
             }
-            cut
-        };
+        }
         drop(joiner);
         prober.stop();
         for service in &services {
             tell(service);
+        }
+        for (count, what) in [
+            (
+                &counters.accept_shortages,
+                "pauses of the acceptor for want of descriptors or memory",
+            ),
+            (
+                &counters.accept_aborted,
+                "connections that were gone before they could be accepted",
+            ),
+        ] {
+            let count = count.load(Relaxed);
+            if count > 0 {
+                log::info!("{count} {what}");
+            }
         }
         let panics = counters.panics.load(Relaxed);
         if panics > 0 {
@@ -79,7 +91,6 @@ impl Running {
         }
         drop((handles, access_log_guard));
         log::info!("stopped");
-        Stopped { cut }
     }
 }
 

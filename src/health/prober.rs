@@ -4,10 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender};
 
 use super::check::Plan;
 use super::probe::{Finding, Probe};
@@ -15,7 +14,7 @@ use super::schedule;
 use super::streak::Streak;
 use crate::observe::{ProcessCounters, supervise};
 use crate::pool::{Backend, Health, TrafficFailure};
-use crate::sys::{self, Clock, Doorbell, LocalPorts, Poller};
+use crate::sys::{self, Clock, Doorbell, LocalPorts, LoopThread, Poller, Stop};
 use crate::types::{BackendAddr, BackendId, Moment, ServiceId};
 
 /// The token of the wake-up.
@@ -66,36 +65,14 @@ pub struct Prober {
     pub seed: u64,
 }
 
-/// Stops the health thread.
-#[derive(Debug)]
-pub struct ProberHandle {
-    stop: Sender<()>,
-    doorbell: Arc<Doorbell>,
-    thread: JoinHandle<()>,
-}
-
-impl ProberHandle {
-    /// Ends the thread; probes under way are reset.
-    pub fn stop(self) {
-        if self.stop.send(()).is_ok() {
-            self.doorbell.waker().wake();
-        }
-        if self.thread.join().is_err() {
-            log::error!("the health thread ended in a panic");
-        }
-    }
-}
-
 impl Prober {
     /// Starts the thread.
     ///
     /// # Errors
     /// No descriptor, or no thread, is left.
-    pub fn spawn(self) -> io::Result<ProberHandle> {
-        let (stop, stopped) = bounded(1);
-        let doorbell = Arc::clone(&self.doorbell);
+    pub fn spawn(self) -> io::Result<LoopThread> {
         let mut first = Some(Poller::open()?);
-        let thread = std::thread::Builder::new().name("health".into()).spawn(move || {
+        LoopThread::spawn("health", Arc::clone(&self.doorbell), move |stop| {
             supervise("health", &self.counters, || {
                 let is_first = first.is_some();
                 let poller = first.take().map_or_else(Poller::open, Ok)?;
@@ -103,11 +80,10 @@ impl Prober {
                 if !is_first {
                     turn.tell_all_up();
                 }
-                turn.run(&stopped);
+                turn.run(stop);
                 io::Result::Ok(())
             });
-        })?;
-        Ok(ProberHandle { stop, doorbell, thread })
+        })
     }
 }
 
@@ -189,7 +165,7 @@ impl<'a> Loop<'a> {
         }
     }
 
-    fn run(&mut self, stopped: &Receiver<()>) {
+    fn run(&mut self, stop: &Stop) {
         loop {
             self.wait();
             self.now = Clock::now();
@@ -200,7 +176,7 @@ impl<'a> Loop<'a> {
                     self.on_event(event);
                 }
             }
-            if stopped.try_recv().is_ok() {
+            if stop.is_asked() {
                 return;
             }
             while let Ok(failure) = self.prober.failures.try_recv() {

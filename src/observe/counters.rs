@@ -109,8 +109,6 @@ pub struct ProcessCounters {
     pub accept_aborted: AtomicU64,
     /// Sessions and loops that a caught panic ended.
     pub panics: AtomicU64,
-    /// Pipes that are open.
-    pub pipes_open: AtomicU64,
 }
 
 #[cfg(test)]

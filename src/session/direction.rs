@@ -14,7 +14,8 @@ const FULL_READS_TO_SPLICE: u8 = 3;
 /// Splices in a row that brought less than the buffer holds, before copying begins again.
 const SMALL_SPLICES_TO_COPY: u8 = 4;
 
-/// A socket, and what is known of it. The flags are hints: a wrong one costs a call, never a byte.
+/// A socket, and what is known of it. The flags are hints, and a wrong one costs a call, never a byte; all but `broken`, which the
+/// kernel only says when it is so.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     pub(super) socket: S,

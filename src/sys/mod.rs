@@ -12,6 +12,7 @@ mod pipe;
 mod poll;
 mod ports;
 mod socket;
+mod thread;
 mod wake;
 
 pub use clock::Clock;
@@ -22,4 +23,5 @@ pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
 pub use socket::{accept, begin_connect, finish_write, listen, peek, receive, reset, send, take_error};
+pub use thread::{LoopThread, Stop};
 pub use wake::{Doorbell, Waker};

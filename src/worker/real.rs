@@ -41,6 +41,16 @@ pub(super) struct Real {
     pub(super) service: Arc<Service>,
 }
 
+impl Real {
+    /// Sets the world for one session's turn.
+    pub(super) fn enter(&mut self, key: SessionKey, service: &Arc<Service>) {
+        self.key = key;
+        if !Arc::ptr_eq(&self.service, service) {
+            self.service = Arc::clone(service);
+        }
+    }
+}
+
 /// A socket of the kernel. Dropped, it resets its connection.
 #[derive(Debug)]
 pub(super) struct RealSocket(Option<OwnedFd>);

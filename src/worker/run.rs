@@ -89,9 +89,6 @@ struct Worker {
     turns: VecDeque<SessionKey>,
     access_log: AccessLog,
     counters: Arc<ProcessCounters>,
-    is_finishing: bool,
-    /// What arrives from now on ends at once, like what was there.
-    all_end: Option<End>,
 }
 
 impl Worker {
@@ -122,13 +119,11 @@ impl Worker {
             turns: VecDeque::new(),
             access_log: context.access_log.clone(),
             counters: Arc::clone(&context.counters),
-            is_finishing: false,
-            all_end: None,
         })
     }
 
     fn run(&mut self, mailbox: &Mailbox) {
-        while !(self.is_finishing && self.slots.count() == 0 && mailbox.is_empty()) {
+        while !(mailbox.is_finishing.get() && self.slots.count() == 0 && mailbox.is_empty()) {
             self.wait(mailbox);
             self.world.now = Clock::now();
             self.world.moved_bytes = 0;
@@ -145,7 +140,7 @@ impl Worker {
             }
             self.take_turns();
             while let Ok(order) = mailbox.orders.try_recv() {
-                self.obey(order);
+                self.obey(order, mailbox);
             }
         }
     }
@@ -203,7 +198,10 @@ impl Worker {
             && let Some(arrival) = mailbox.take()
         {
             taken = taken.saturating_add(1);
-            self.adopt(arrival);
+            match mailbox.all_end.get() {
+                None => self.adopt(arrival),
+                Some(end) => turn_away(arrival, end),
+            }
         }
         if taken > 0 {
             mailbox.tell_room();
@@ -217,10 +215,15 @@ impl Worker {
             client,
             mut ticket,
         } = arrival;
-        let Some(key) = self.slots.reserve().filter(|_| self.all_end.is_none()) else {
-            ticket.end = self.all_end.unwrap_or(End::Refused);
-            drop(RealSocket::new(socket_fd));
-            return;
+        let Some(key) = self.slots.reserve() else {
+            return turn_away(
+                Arrival {
+                    socket: socket_fd,
+                    client,
+                    ticket,
+                },
+                End::Refused,
+            );
         };
         let registered = self.world.poller.add(
             &socket_fd,
@@ -236,7 +239,7 @@ impl Worker {
             ticket.end = End::Refused;
             return;
         }
-        self.enter(key, &ticket.service);
+        self.world.enter(key, &ticket.service);
         let world = &mut self.world;
         let started = catch_unwind(AssertUnwindSafe(|| Session::start(socket, world)));
         let Ok((session, step)) = started else {
@@ -256,21 +259,10 @@ impl Worker {
         self.after(key, step);
     }
 
-    /// Sets the world for one session's turn.
-    fn enter(&mut self, key: SessionKey, service: &Arc<Service>) {
-        self.world.key = key;
-        if !Arc::ptr_eq(&self.world.service, service) {
-            self.world.service = Arc::clone(service);
-        }
-    }
-
     /// Calls a session, if it still lives. A panic costs that session, and no other.
     fn call(&mut self, key: SessionKey, with: impl FnOnce(&mut Session<Real>, &mut Real) -> Step) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        self.world.key = key;
-        if !Arc::ptr_eq(&self.world.service, &slot.ticket.service) {
-            self.world.service = Arc::clone(&slot.ticket.service);
-        }
+        self.world.enter(key, &slot.ticket.service);
         let world = &mut self.world;
         match catch_unwind(AssertUnwindSafe(|| with(&mut slot.session, world))) {
             Ok(step) => self.after(key, step),
@@ -361,17 +353,23 @@ impl Worker {
         });
     }
 
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: Order, mailbox: &Mailbox) {
         match order {
-            Order::Finish => self.is_finishing = true,
+            Order::Finish => mailbox.is_finishing.set(true),
             #[cfg(test)]
             Order::Panic => panic!("injected"),
             Order::EndAll(end) => {
-                self.all_end = Some(end);
+                mailbox.all_end.set(Some(end)); // what arrives from now on too
                 for key in self.slots.keys() {
                     self.finish(key, end);
                 }
             }
         }
     }
+}
+
+/// Ends an arrival before it is a session: its client is reset, its ticket says why.
+fn turn_away(Arrival { socket, mut ticket, .. }: Arrival, end: End) {
+    ticket.end = end;
+    drop(RealSocket::new(socket));
 }

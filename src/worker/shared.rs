@@ -1,5 +1,6 @@
 //! What other threads see of a worker.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -88,6 +89,9 @@ pub(super) struct Mailbox {
     pub(super) inbox: Receiver<Arrival>,
     pub(super) orders: Receiver<Order>,
     pub(super) doorbell: Arc<Doorbell>,
+    /// Orders that stand for good: whatever ends one life of the loop, the next one obeys them too.
+    pub(super) is_finishing: Cell<bool>,
+    pub(super) all_end: Cell<Option<End>>,
     /// Wakes the acceptor, if it waits for room in an inbox.
     acceptor: Arc<Doorbell>,
 }
@@ -114,6 +118,8 @@ impl WorkerHandle {
                 inbox: arrivals,
                 orders: ordered,
                 doorbell,
+                is_finishing: Cell::new(false),
+                all_end: Cell::new(None),
                 acceptor,
             },
         ))

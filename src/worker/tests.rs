@@ -163,6 +163,27 @@ fn a_fault_in_the_loop_costs_its_sessions_and_the_worker_goes_on() {
 }
 
 #[test]
+fn an_order_to_finish_outlives_a_fault_of_the_loop() {
+    let rig = rig();
+    let (mut client, _backend) = rig.pair();
+    rig.worker.order(Order::Finish);
+    rig.worker.order(Order::Panic);
+    expect_reset(&mut client);
+    let (done, is_done) = bounded::<()>(0);
+    let thread = rig.thread;
+    std::thread::spawn(move || {
+        thread.join().unwrap();
+        drop(done);
+    });
+    let outcome = is_done.recv_timeout(PATIENCE);
+    assert_eq!(
+        outcome,
+        Err(crossbeam_channel::RecvTimeoutError::Disconnected),
+        "the worker goes on"
+    );
+}
+
+#[test]
 fn connections_in_the_inbox_of_a_dropped_worker_are_closed_and_counted() {
     let (handle, mailbox) = WorkerHandle::new(WorkerId(0), Arc::new(Doorbell::new().unwrap())).unwrap();
     let mut rig = rig();
