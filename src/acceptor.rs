@@ -18,6 +18,9 @@ use crate::worker::{Arrival, Ticket, WorkerHandle};
 
 /// Connections taken from one listener before the next gets its turn.
 const BURST: usize = 64;
+/// After so many bursts of one connection the acceptor looks whether there is a second. It costs an accept4(2) that makes a socket
+/// and a file before it finds that there is none; with one at a time, asking epoll again is a third of that.
+const LONE_BURSTS: u32 = 8;
 /// How long it stops when descriptors or memory are short: nothing tells when they aren't any more.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 /// How long the last look into the kernel's queues may take when lb stops.
@@ -61,6 +64,10 @@ impl Acceptor {
     pub fn spawn(self) -> io::Result<LoopThread> {
         let mut first = Some(Poller::open()?);
         LoopThread::spawn("acceptor", Arc::clone(&self.doorbell), move |stop| {
+            // A worker on the same core isn't interrupted for every connection that comes; they are taken together, when it rests.
+            if let Err(error) = sys::wake_without_preempting() {
+                log::debug!("acceptor: SCHED_BATCH: {error}");
+            }
             supervise("acceptor", &self.counters, || {
                 let poller = first.take().map_or_else(Poller::open, Ok)?;
                 Loop::new(&self, poller)?.run(stop);
@@ -80,6 +87,8 @@ struct Loop<'a> {
     warned_at: Option<Moment>,
     /// Workers that were given something and are still to be woken.
     given: Vec<bool>,
+    /// Bursts in a row that brought one connection; 0 = the next one looks whether there are more.
+    lone_bursts: u32,
 }
 
 impl<'a> Loop<'a> {
@@ -92,6 +101,7 @@ impl<'a> Loop<'a> {
             short_until: Moment::START,
             warned_at: None,
             given: vec![false; acceptor.workers.len()],
+            lone_bursts: 0,
         })
     }
 
@@ -189,15 +199,27 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Accepts a burst. Whether the listener's queue is empty now.
+    /// Accepts a burst. Whether the listener's queue is known to be empty now.
     fn burst(&mut self, listener: &Listener) -> bool {
-        for _ in 0..BURST {
+        for taken in 0..BURST {
+            if taken == 1 && (1..LONE_BURSTS).contains(&self.lone_bursts) {
+                self.lone_bursts = self.lone_bursts.saturating_add(1);
+                return false;
+            }
             let Some(place) = self.least_busy() else { return false };
             match sys::accept(&listener.socket) {
-                Ok((socket, address)) => self.admit(listener, place, socket, ClientAddr(address)),
+                Ok((socket, address)) => {
+                    if taken > 0 {
+                        self.lone_bursts = 0;
+                    }
+                    self.admit(listener, place, socket, ClientAddr(address));
+                }
                 Err(error) => match sys::decide(&error) {
                     Decision::Retry => {}
-                    Decision::Wait => return true,
+                    Decision::Wait => {
+                        self.lone_bursts = u32::from(taken == 1);
+                        return true;
+                    }
                     Decision::Skip | Decision::PeerGone => {
                         self.acceptor.counters.accept_aborted.fetch_add(1, Relaxed);
                     }

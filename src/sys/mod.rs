@@ -1,16 +1,16 @@
 //! What std lacks: epoll, wake-ups, socket options, pipes and splice, limits, the clock.
 //!
 //! One function a system call, each with what its errors mean. Called by `worker`, `acceptor`, `control` and the probes.
-//! The only room that may hold `unsafe` (one block, in `outq`); everything else goes through rustix and socket2.
+//! The only room that may hold `unsafe` (two blocks, in `raw`); everything else goes through rustix and socket2.
 //! File descriptors are owned: what a function returns is closed when it is dropped.
 
 mod clock;
 mod errno;
 mod limits;
-mod outq;
 mod pipe;
 mod poll;
 mod ports;
+mod raw;
 mod socket;
 mod thread;
 mod wake;
@@ -18,10 +18,10 @@ mod wake;
 pub use clock::Clock;
 pub use errno::{Decision, connect_failure, decide};
 pub use limits::{fd_limit, raise_fd_limit};
-pub use outq::unacknowledged_bytes;
 pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
+pub use raw::{unacknowledged_bytes, wake_without_preempting};
 pub use socket::{accept, begin_connect, finish_write, listen, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop};
 pub use wake::{Doorbell, Waker};
