@@ -5,9 +5,6 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 
-/// The exit code for wrong usage, as clap's.
-const USAGE: u8 = 2;
-
 /// Opens connections to an echo service, sends messages and checks that the very same bytes come back.
 ///
 /// Every connection of the window (--concurrency) is opened, makes its requests one after the other, half-closes and
@@ -19,7 +16,7 @@ const USAGE: u8 = 2;
 #[command(
     name = "client",
     version,
-    after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 8 --size 64MiB\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
+    after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 8 --size 64MiB\n  client --conns 8 --size 64KiB --reply-size 64\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
 )]
 struct Arguments {
     /// Where to connect
@@ -37,6 +34,9 @@ struct Arguments {
     /// Bytes of a request, such as 64 or 64KiB
     #[arg(long, value_name = "BYTES", default_value = "64", value_parser = parse_size)]
     size: u64,
+    /// Bytes of each reply, when tcp_server has --reply-size [default: --size, an echo]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    reply_size: Option<u64>,
     /// Requests a second over all connections, due at even distances
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
@@ -67,7 +67,8 @@ fn main() -> ExitCode {
             // With stderr closed there is nobody left to tell; the exit code says it.
             drop(writeln!(io::stderr().lock(), "{error}"));
             match error.downcast_ref() {
-                Some(lb::load::LoadError::Options(_)) => ExitCode::from(USAGE),
+                // Wrong usage, as clap's.
+                Some(lb::load::LoadError::Options(_)) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -100,6 +101,7 @@ fn options(arguments: Arguments) -> LoadOptions {
         requests: arguments.requests,
         concurrency: usize::try_from(at_once).unwrap_or(usize::MAX),
         size: arguments.size,
+        reply_size: arguments.reply_size,
         rate: arguments.rate,
         duration: arguments.duration,
         new_connection: arguments.new_connection,

@@ -27,4 +27,5 @@ mod namespaces;
 mod programs;
 mod relay;
 mod simulation;
+mod sizes;
 mod timeouts;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::common::{Backend, Peer, Program, Refusing, Signal, tcp_server};
 
-fn client(target: SocketAddr, arguments: &str) -> Program {
+pub(crate) fn client(target: SocketAddr, arguments: &str) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
     command
         .args(["--target", &target.to_string()])
@@ -16,7 +16,7 @@ fn client(target: SocketAddr, arguments: &str) -> Program {
 }
 
 /// The value in a row of the table.
-fn row(client: &Program, name: &str) -> String {
+pub(crate) fn row(client: &Program, name: &str) -> String {
     let rows = client.stdout();
     let value = rows
         .iter()
@@ -160,6 +160,15 @@ fn wrong_usage_exits_2_and_says_what_is_wrong() {
         (env!("CARGO_BIN_EXE_client"), "--rate -1"),
         (env!("CARGO_BIN_EXE_client"), "--no-such-flag"),
         (env!("CARGO_BIN_EXE_client"), "--requests 5 --duration 1s"),
+        (env!("CARGO_BIN_EXE_client"), "--size 0 --new-connection --reply-size 5"),
+        (env!("CARGO_BIN_EXE_client"), "--size 1MiB --reply-size 65537"),
+        (env!("CARGO_BIN_EXE_tcp_server"), "0 --request-size 64"),
+        (env!("CARGO_BIN_EXE_tcp_server"), "0 --reply-size 64"),
+        (env!("CARGO_BIN_EXE_tcp_server"), "0 --request-size 64 --reply-size 0"),
+        (
+            env!("CARGO_BIN_EXE_tcp_server"),
+            "0 --request-size 1MiB --reply-size 65537",
+        ),
         (env!("CARGO_BIN_EXE_tcp_server"), ""),
         (env!("CARGO_BIN_EXE_tcp_server"), "70000"),
         (env!("CARGO_BIN_EXE_tcp_server"), "0 --delay 5"),

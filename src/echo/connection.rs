@@ -1,16 +1,17 @@
-//! One echoed connection: read, write straight back, keep only what could not be written.
+//! One echoed connection: read, write straight back (or the replies to it), keep only what could not be written.
 //!
 //! Driven by its worker on every edge, timer and second turn; it does all that can be done and stops at EAGAIN.
 //! It must never read more while bytes wait to be written (with a delay: while `DELAYED_BYTES_MAX` wait), and never
-//! close before all that was read has been written.
+//! close before all that was read has been written, or all replies to it.
 
 use super::counters::WorkerCounters;
+use super::sizes::Replies;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-/// Bytes echoed in one turn before the thread's other connections get theirs: 16 scratch buffers.
+/// Bytes echoed, or read and replied, in one turn before the thread's other connections get theirs: 16 scratch buffers.
 const TURN_BYTES_MAX: usize = 1024 * 1024;
 
 /// Bytes of one connection that may wait for `--delay`, with `CHUNK_OVERHEAD_BYTES` for each chunk.
@@ -33,6 +34,8 @@ pub(super) enum Turn {
 /// What a worker lends to a connection for one turn.
 pub(super) struct Bench<'a> {
     pub(super) scratch: &'a mut [u8],
+    /// Room for replies, where they aren't what was read.
+    pub(super) replies: &'a mut Vec<u8>,
     pub(super) counters: &'a WorkerCounters,
     pub(super) now: Instant,
     pub(super) delay: Option<Duration>,
@@ -51,11 +54,14 @@ enum Flushed {
     NotDue,
     /// The peer doesn't read.
     Blocked,
+    /// The turn is over.
+    Cut,
 }
 
 /// One echoed connection; closes its socket when dropped.
 pub(super) struct Connection {
     stream: TcpStream,
+    replies: Replies,
     outbox: VecDeque<Chunk>,
     outbox_bytes: usize,
     /// An event has told of the peer's FIN: a short read no longer means that nothing follows.
@@ -65,9 +71,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream, replies: Replies) -> Self {
         Self {
             stream,
+            replies,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
             fin_announced: false,
@@ -83,18 +90,22 @@ impl Connection {
         self.fin_announced = true;
     }
 
-    /// When the first waiting chunk is due.
+    /// When the first of what waits is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.outbox.front().map(|chunk| chunk.due)
+        match &self.replies {
+            Replies::Repeat(repeat) => repeat.due(),
+            Replies::Echo | Replies::Fold(_) => self.outbox.front().map(|chunk| chunk.due),
+        }
     }
 
     /// Does all that can be done now. An error is the peer's: the connection is over.
     pub(super) fn drive(&mut self, bench: &mut Bench<'_>) -> io::Result<Turn> {
         let mut left_bytes = TURN_BYTES_MAX;
         loop {
-            let flushed = self.flush(bench)?;
+            let flushed = self.flush(bench, &mut left_bytes)?;
             match flushed {
                 Flushed::Blocked => return Ok(Turn::Wait),
+                Flushed::Cut => return Ok(Turn::Again),
                 Flushed::NotDue if self.fin_read || !self.has_room() => return Ok(Turn::Wait),
                 // All is written: closing sends the FIN.
                 Flushed::Empty if self.fin_read => return Ok(Turn::Done),
@@ -115,26 +126,44 @@ impl Connection {
             };
             left_bytes = left_bytes.saturating_sub(count);
             let drained = count < bench.scratch.len();
-            self.echo(count, bench)?;
-            // epoll(7): a short read of a stream has emptied it, what comes later is a new edge. A FIN that came before is none.
-            if drained && !self.fin_announced {
-                return Ok(Turn::Wait);
+            match self.answer(count, bench, &mut left_bytes)? {
+                Flushed::Cut => return Ok(Turn::Again),
+                // epoll(7): a short read of a stream has emptied it, what comes later is a new edge. A FIN that came before is none.
+                _ if drained && !self.fin_announced => return Ok(Turn::Wait),
+                _ => {}
             }
         }
     }
 
     fn has_room(&self) -> bool {
-        self.outbox_bytes < DELAYED_BYTES_MAX
+        match &self.replies {
+            Replies::Repeat(repeat) => repeat.due().is_none(),
+            Replies::Echo | Replies::Fold(_) => self.outbox_bytes < DELAYED_BYTES_MAX,
+        }
     }
 
-    /// Writes back the first `count` bytes of the scratch buffer; what can't be written, or is not due, waits.
-    fn echo(&mut self, count: usize, bench: &mut Bench<'_>) -> io::Result<()> {
-        let Some(bytes) = bench.scratch.get(..count) else {
-            return Ok(());
+    /// Writes what there is to say to the first `count` bytes of the scratch buffer; what can't be written, or is not
+    /// due, waits.
+    fn answer(&mut self, count: usize, bench: &mut Bench<'_>, left_bytes: &mut usize) -> io::Result<Flushed> {
+        let Some(read) = bench.scratch.get_mut(..count) else {
+            return Ok(Flushed::Empty);
         };
-        let (due, written) = match bench.delay {
-            None => (bench.now, write_some(&mut self.stream, bytes, bench.counters)?),
-            Some(delay) => (bench.now.checked_add(delay).unwrap_or(bench.now), 0),
+        let delayed = bench.delay.and_then(|delay| bench.now.checked_add(delay));
+        let bytes: &[u8] = match &mut self.replies {
+            Replies::Echo => read,
+            Replies::Fold(fold) => {
+                bench.replies.clear();
+                fold.take(read, bench.replies);
+                bench.replies
+            }
+            Replies::Repeat(repeat) => {
+                repeat.take(read, delayed.unwrap_or(bench.now));
+                return self.flush_repeat(bench, left_bytes);
+            }
+        };
+        let written = match bench.delay {
+            None => write_some(&mut self.stream, bytes, bench.counters)?,
+            Some(_) => 0,
         };
         let rest = bytes.get(written..).unwrap_or_default();
         if !rest.is_empty() {
@@ -143,15 +172,15 @@ impl Connection {
                 .saturating_add(rest.len())
                 .saturating_add(CHUNK_OVERHEAD_BYTES);
             self.outbox.push_back(Chunk {
-                due,
+                due: delayed.unwrap_or(bench.now),
                 bytes: rest.to_vec(),
                 written: 0,
             });
         }
-        Ok(())
+        Ok(Flushed::Empty)
     }
 
-    fn flush(&mut self, bench: &mut Bench<'_>) -> io::Result<Flushed> {
+    fn flush(&mut self, bench: &mut Bench<'_>, left_bytes: &mut usize) -> io::Result<Flushed> {
         while let Some(chunk) = self.outbox.front_mut() {
             if chunk.due > bench.now {
                 return Ok(Flushed::NotDue);
@@ -167,6 +196,36 @@ impl Connection {
                 .saturating_sub(chunk.bytes.len())
                 .saturating_sub(CHUNK_OVERHEAD_BYTES);
             self.outbox.pop_front();
+        }
+        match self.replies {
+            Replies::Repeat(_) => self.flush_repeat(bench, left_bytes),
+            Replies::Echo | Replies::Fold(_) => Ok(Flushed::Empty),
+        }
+    }
+
+    /// Writes the replies that are made as they are written.
+    fn flush_repeat(&mut self, bench: &mut Bench<'_>, left_bytes: &mut usize) -> io::Result<Flushed> {
+        let Replies::Repeat(repeat) = &mut self.replies else {
+            return Ok(Flushed::Empty);
+        };
+        while let Some(due) = repeat.due() {
+            if due > bench.now {
+                return Ok(Flushed::NotDue);
+            }
+            repeat.lay(bench.replies);
+            let mut is_whole = false;
+            while !is_whole {
+                if *left_bytes == 0 {
+                    return Ok(Flushed::Cut);
+                }
+                let rest = repeat.rest(bench.replies);
+                let written = write_some(&mut self.stream, rest, bench.counters)?;
+                *left_bytes = left_bytes.saturating_sub(written);
+                is_whole = repeat.note_written(written);
+                if written < rest.len() {
+                    return Ok(Flushed::Blocked);
+                }
+            }
         }
         Ok(Flushed::Empty)
     }

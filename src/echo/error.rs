@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 /// Why an echo server could not start.
 #[derive(Debug)]
 pub enum EchoError {
+    /// Sizes of requests and replies that no server can have.
+    Sizes(String),
     /// The host name has no address.
     Host {
         /// What was asked for.
@@ -31,6 +33,7 @@ pub enum EchoError {
 impl fmt::Display for EchoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Sizes(text) => f.write_str(text),
             Self::Host { host, source } => {
                 write!(f, "cannot find an address for host {host:?}: {source}")
             }
@@ -56,6 +59,7 @@ impl std::error::Error for EchoError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Host { source, .. } | Self::Listen { source, .. } | Self::Thread { source } => Some(source),
+            Self::Sizes(_) => None,
         }
     }
 }

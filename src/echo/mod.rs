@@ -10,9 +10,12 @@ mod acceptor;
 mod connection;
 mod counters;
 mod error;
+mod fold;
 mod http;
 mod process;
+mod repeat;
 mod server;
+mod sizes;
 mod worker;
 
 #[cfg(test)]
@@ -21,3 +24,4 @@ mod tests;
 pub use counters::EchoTotals;
 pub use error::EchoError;
 pub use server::{EchoOptions, EchoServer};
+pub use sizes::MessageSizes;

@@ -6,6 +6,7 @@ use super::acceptor::{Acceptor, HandOff, LISTENER};
 use super::counters::{Counters, EchoTotals};
 use super::error::EchoError;
 use super::http::{Facts, HttpServer};
+use super::sizes::MessageSizes;
 use super::worker::{WAKE, Worker, WorkerSetup};
 use mio::net::TcpListener;
 use mio::{Interest, Poll, Waker};
@@ -35,6 +36,8 @@ pub struct EchoOptions {
     pub http_port: Option<u16>,
     /// How long each echo waits.
     pub delay: Duration,
+    /// Sizes of requests and replies; a plain echo where there are none.
+    pub sizes: Option<MessageSizes>,
     /// Threads that echo; one per core when there is no number.
     pub threads: Option<NonZeroUsize>,
 }
@@ -146,6 +149,7 @@ impl EchoServer {
                 counters: Arc::clone(&self.counters),
                 index,
                 delay: Some(options.delay).filter(|delay| !delay.is_zero()),
+                sizes: options.sizes,
             });
             self.spawn(format!("echo-{index}"), move || worker.run())?;
             hand_offs.push(HandOff { inbox: sender, waker });

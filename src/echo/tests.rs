@@ -1,6 +1,6 @@
 //! The echo server over real sockets, talked to by std's.
 
-use super::{EchoOptions, EchoServer, EchoTotals};
+use super::{EchoOptions, EchoServer, EchoTotals, MessageSizes};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
@@ -16,6 +16,7 @@ fn options() -> EchoOptions {
         id: None,
         http_port: None,
         delay: Duration::ZERO,
+        sizes: None,
         threads: NonZeroUsize::new(2),
     }
 }
@@ -69,6 +70,72 @@ fn after_the_clients_fin_all_bytes_and_then_a_fin_come_back() {
             bytes: sizes.iter().sum::<usize>() as u64,
         };
         assert_eq!(server.stop(), totals);
+    }
+}
+
+fn reply_to(request: &[u8], reply_bytes: usize) -> Vec<u8> {
+    let mut reply = vec![0; reply_bytes];
+    for place in 0..request.len().max(reply_bytes) {
+        match reply_bytes < request.len() {
+            true => reply[place % reply_bytes] ^= request[place],
+            false => reply[place] = request[place % request.len()],
+        }
+    }
+    reply
+}
+
+#[test]
+fn whole_requests_are_answered_and_half_a_one_ends_with_its_connection() {
+    for delay_ms in [0, 2] {
+        for (request, reply) in [
+            (2, 1),
+            (100, 64),
+            (65_536, 64),
+            (3_000_000, 65_536),
+            (1, 2),
+            (64, 65_536),
+            (65_536, 3_000_000),
+            (64, 64),
+        ] {
+            let server = EchoServer::start(&EchoOptions {
+                delay: Duration::from_millis(delay_ms),
+                sizes: Some(MessageSizes::new(request, reply).unwrap()),
+                ..options()
+            })
+            .unwrap();
+            let (request, reply) = (request as usize, reply as usize);
+            let bytes = pattern(3 * request + request / 2);
+            let mut wanted: Vec<u8> = bytes
+                .chunks_exact(request)
+                .flat_map(|one| reply_to(one, reply))
+                .collect();
+            if request == reply {
+                wanted.clone_from(&bytes); // the plain echo doesn't wait for a whole one
+            }
+            let received = send_fin_and_read(connect(server.address()), &bytes);
+            assert!(received == wanted, "{request}, {reply}, delay {delay_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn a_reply_without_end_does_not_keep_other_connections_waiting() {
+    let server = EchoServer::start(&EchoOptions {
+        sizes: Some(MessageSizes::new(2, u64::MAX).unwrap()),
+        threads: NonZeroUsize::new(1),
+        ..options()
+    })
+    .unwrap();
+    let mut streams = [connect(server.address()), connect(server.address())];
+    let mut received = vec![0; 4 * 1024 * 1024];
+    for stream in &mut streams {
+        stream.write_all(b"ab").unwrap();
+    }
+    for _ in 0..4 {
+        for stream in &mut streams {
+            stream.read_exact(&mut received).unwrap();
+            assert!(received.chunks_exact(2).all(|pair| pair == b"ab"));
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::connection::{Bench, Connection, Turn};
 use super::counters::{Counters, WorkerCounters};
+use super::sizes::{MessageSizes, Replies};
 use crossbeam_channel::Receiver;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -38,12 +39,14 @@ pub(super) struct Worker {
     counters: Arc<Counters>,
     index: usize,
     delay: Option<Duration>,
+    sizes: Option<MessageSizes>,
     slots: Vec<Option<Slot>>,
     vacant: Vec<usize>,
     again: Vec<usize>,
     timers: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     serial: u64,
     scratch: Vec<u8>,
+    replies: Vec<u8>,
 }
 
 /// What a worker needs to begin.
@@ -54,6 +57,7 @@ pub(super) struct WorkerSetup {
     pub(super) counters: Arc<Counters>,
     pub(super) index: usize,
     pub(super) delay: Option<Duration>,
+    pub(super) sizes: Option<MessageSizes>,
 }
 
 impl Worker {
@@ -65,12 +69,14 @@ impl Worker {
             counters: setup.counters,
             index: setup.index,
             delay: setup.delay,
+            sizes: setup.sizes,
             slots: Vec::new(),
             vacant: Vec::new(),
             again: Vec::new(),
             timers: BinaryHeap::new(),
             serial: 0,
             scratch: vec![0; SCRATCH_BYTES],
+            replies: Vec::new(),
         }
     }
 
@@ -126,6 +132,7 @@ impl Worker {
         let Some(slot) = entry else { return };
         let mut bench = Bench {
             scratch: &mut self.scratch,
+            replies: &mut self.replies,
             counters,
             now,
             delay: self.delay,
@@ -169,7 +176,7 @@ impl Worker {
             counters.count_connection();
             self.serial = self.serial.wrapping_add(1);
             let mut slot = Slot {
-                connection: Connection::new(stream),
+                connection: Connection::new(stream, Replies::new(self.sizes)),
                 serial: self.serial,
                 timer_is_armed: false,
             };

@@ -3,7 +3,9 @@
 //! Driven by its lane in `worker`. It knows its bytes and its socket; what comes next is the lane's to say.
 //! It must never block, and never let a received byte pass unverified.
 
+use super::expected::Expected;
 use super::failure::FailureKind;
+use super::options::MessageSizes;
 use super::payload::Payload;
 use mio::net::TcpStream;
 use std::io::{self, Read, Write};
@@ -19,7 +21,7 @@ const MOVES_MAX: usize = 16;
 pub(super) struct Bench {
     payload: Vec<u8>,
     received: Vec<u8>,
-    /// Bytes that came back and were right.
+    /// Bytes of replies that came and were right.
     pub(super) verified_bytes: u64,
 }
 
@@ -42,16 +44,14 @@ pub(super) enum Step {
     Again,
     /// The connection stands.
     Connected,
-    /// The request has come back, every byte right.
+    /// The reply has come, every byte right.
     Answered,
     /// The other side's FIN has come after ours.
     Closed,
 }
 
-#[derive(Clone, Copy)]
 struct Exchange {
-    payload: Payload,
-    size: u64,
+    expected: Expected,
     sent: u64,
     received: u64,
 }
@@ -108,10 +108,9 @@ impl Connection {
     }
 
     /// Begins a request; `drive` moves its bytes.
-    pub(super) fn begin(&mut self, payload: Payload, size: u64) {
+    pub(super) fn begin(&mut self, payload: Payload, sizes: MessageSizes) {
         self.phase = Phase::Exchanging(Exchange {
-            payload,
-            size,
+            expected: Expected::new(payload, sizes),
             sent: 0,
             received: 0,
         });
@@ -132,7 +131,7 @@ impl Connection {
     pub(super) fn drive(&mut self, bench: &mut Bench) -> Result<Step, FailureKind> {
         match self.phase {
             Phase::Connecting => self.connect(),
-            Phase::Exchanging(exchange) => self.exchange(exchange, bench),
+            Phase::Exchanging(_) => self.exchange(bench),
             Phase::Idle | Phase::Closing if !self.readable => Ok(Step::Wait),
             // Nothing was asked for: a byte is one too many, a FIN before ours is early.
             Phase::Idle => match self.read(bench)? {
@@ -162,10 +161,12 @@ impl Connection {
         }
     }
 
-    fn exchange(&mut self, mut exchange: Exchange, bench: &mut Bench) -> Result<Step, FailureKind> {
+    fn exchange(&mut self, bench: &mut Bench) -> Result<Step, FailureKind> {
+        let Phase::Exchanging(mut exchange) = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return Ok(Step::Wait);
+        };
         for _ in 0..MOVES_MAX {
-            if exchange.received == exchange.size {
-                self.phase = Phase::Idle;
+            if exchange.received == exchange.expected.sizes.reply {
                 return Ok(Step::Answered);
             }
             let sent = self.send(&mut exchange, bench)?;
@@ -181,7 +182,7 @@ impl Connection {
     }
 
     fn send(&mut self, exchange: &mut Exchange, bench: &mut Bench) -> Result<bool, FailureKind> {
-        let left = exchange.size.saturating_sub(exchange.sent);
+        let left = exchange.expected.sizes.request.saturating_sub(exchange.sent);
         if !self.writable || left == 0 {
             return Ok(false);
         }
@@ -189,7 +190,7 @@ impl Connection {
         let Some(bytes) = bench.payload.get_mut(..count) else {
             return Ok(false);
         };
-        exchange.payload.fill(exchange.sent, bytes);
+        exchange.expected.payload.fill(exchange.sent, bytes);
         let written = match self.stream.write(bytes) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -199,6 +200,9 @@ impl Connection {
         // A short write has filled the socket: the next edge tells when it has room again.
         self.writable = written == count;
         exchange.sent = exchange.sent.saturating_add(written as u64);
+        exchange
+            .expected
+            .note_sent(bytes.get_mut(..written).unwrap_or_default());
         Ok(written > 0)
     }
 
@@ -212,13 +216,11 @@ impl Connection {
         if count == 0 {
             return Err(FailureKind::ClosedEarly);
         }
-        let end = exchange.received.saturating_add(count as u64);
         let bytes = bench.received.get(..count).unwrap_or_default();
-        // More than was sent so far can't be an echo, whatever it holds.
-        if end > exchange.sent || !exchange.payload.matches(exchange.received, bytes, &mut bench.payload) {
+        if !exchange.expected.matches(exchange.sent, exchange.received, bytes) {
             return Err(FailureKind::WrongBytes);
         }
-        exchange.received = end;
+        exchange.received = exchange.received.saturating_add(count as u64);
         bench.verified_bytes = bench.verified_bytes.saturating_add(count as u64);
         Ok(true)
     }

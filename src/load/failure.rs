@@ -16,7 +16,7 @@ pub enum FailureKind {
     Reset,
     /// The other side's FIN came before all bytes had come back.
     ClosedEarly,
-    /// A byte came back that differs from the one sent, or that was never sent.
+    /// A byte came back that is not the reply's: it differs, or nothing was to come yet, or any more.
     WrongBytes,
     /// A connected request made no progress for the timeout.
     Timeout,
@@ -70,7 +70,7 @@ impl fmt::Display for FailureKind {
 #[derive(Debug)]
 pub enum LoadError {
     /// The options contradict each other.
-    Options(&'static str),
+    Options(String),
     /// The connections at once need more file descriptors than the process may have.
     Descriptors {
         /// Connections at once that were asked for.

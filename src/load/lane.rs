@@ -137,7 +137,7 @@ impl Worker<'_> {
         let payload = Payload::new(u64::from(self.options.seed), lane.number, lane.begun);
         lane.begun = lane.begun.saturating_add(1);
         if let Some(connection) = &mut lane.connection {
-            connection.begin(payload, self.options.size);
+            connection.begin(payload, self.options.sizes());
         }
     }
 

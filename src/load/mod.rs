@@ -4,11 +4,13 @@
 //! window of connections at a time), their recorder and their share of the plan; they meet only in `shared`.
 //!
 //! It must never share code with the balancer it tests, never count a request whose bytes were not all right as done,
-//! and never hold more of a message than a scratch buffer.
+//! and never hold more of a message than a scratch buffer (a reply that is a fold: than that reply).
 
 mod alarm;
 mod connection;
+mod expected;
 mod failure;
+mod fold;
 mod lane;
 mod options;
 mod payload;

@@ -8,6 +8,22 @@ use std::time::Duration;
 /// The most connections at a time when no number is given.
 pub const DEFAULT_CONCURRENCY_MAX: usize = 1000;
 
+/// The longest part of a message that either side holds, to fold it or to repeat it; as `tcp_server` has it.
+const HELD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of a request and of its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MessageSizes {
+    pub(super) request: u64,
+    pub(super) reply: u64,
+}
+
+impl MessageSizes {
+    pub(super) fn is_echo(self) -> bool {
+        self.request == self.reply
+    }
+}
+
 /// What to do to whom.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -21,6 +37,8 @@ pub struct LoadOptions {
     pub concurrency: usize,
     /// Bytes of a request.
     pub size: u64,
+    /// Bytes of its reply, when the server answers with other sizes; an echo where there is no number.
+    pub reply_size: Option<u64>,
     /// Requests a second over all connections: an open loop.
     pub rate: Option<f64>,
     /// How long to send, instead of a count.
@@ -47,6 +65,7 @@ impl LoadOptions {
             requests: 1,
             concurrency: 1,
             size: 64,
+            reply_size: None,
             rate: None,
             duration: None,
             new_connection: false,
@@ -72,9 +91,34 @@ impl LoadOptions {
             Self { rate: Some(rate), .. } if !(rate.is_finite() && *rate > 0.0) => {
                 "--rate: a number of requests a second above 0 is needed"
             }
+            _ => return self.check_sizes(),
+        };
+        Err(LoadError::Options(wrong.to_owned()))
+    }
+
+    fn check_sizes(&self) -> Result<(), LoadError> {
+        let MessageSizes { request, reply } = self.sizes();
+        let wrong = match (request, reply) {
+            (0, 0) => return Ok(()),
+            (0, _) => format!("--size 0 --reply-size {reply}: a request of no bytes has no reply"),
+            (_, 0) => "--reply-size 0: at least 1 is needed".to_owned(),
+            _ if reply < request && reply > HELD_BYTES_MAX => format!(
+                "--reply-size {reply}: at most {HELD_BYTES_MAX} bytes when it is less than --size (which is {request})"
+            ),
+            _ if reply > request && request > HELD_BYTES_MAX => {
+                format!("--size {request}: at most {HELD_BYTES_MAX} bytes when --reply-size is more (which is {reply})")
+            }
             _ => return Ok(()),
         };
         Err(LoadError::Options(wrong))
+    }
+
+    /// How long a request and its reply are.
+    pub(super) fn sizes(&self) -> MessageSizes {
+        MessageSizes {
+            request: self.size,
+            reply: self.reply_size.unwrap_or(self.size),
+        }
     }
 
     /// Connections that finished wait for the others, so that all exist at once.
@@ -141,5 +185,31 @@ mod tests {
         for text in ["", "KiB", "-1", "1.5MiB", "1XB", "99999999999GiB"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_would_have_to_be_held_is_bounded_and_the_error_says_so() {
+        let check = |size, reply_size| {
+            LoadOptions {
+                size,
+                reply_size,
+                ..LoadOptions::new(([127, 0, 0, 1], 9).into())
+            }
+            .check()
+            .map_err(|error| error.to_string())
+        };
+        for (size, reply) in [(1 << 40, 65_536), (65_536, 1 << 40), (1 << 40, 1 << 40), (1, 1)] {
+            assert_eq!(check(size, Some(reply)), Ok(()));
+        }
+        assert_eq!(check(1 << 40, None), Ok(()));
+        assert_eq!(
+            check(65_538, Some(65_537)).unwrap_err(),
+            "--reply-size 65537: at most 65536 bytes when it is less than --size (which is 65538)"
+        );
+        assert_eq!(
+            check(65_537, Some(65_538)).unwrap_err(),
+            "--size 65537: at most 65536 bytes when --reply-size is more (which is 65538)"
+        );
+        assert!(check(64, Some(0)).is_err());
     }
 }

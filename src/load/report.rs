@@ -92,6 +92,7 @@ impl LoadReport {
                 "requests": options.duration.is_none().then_some(options.requests),
                 "concurrency": options.concurrency,
                 "size_bytes": options.size,
+                "reply_size_bytes": options.sizes().reply,
                 "rate_per_second": options.rate,
                 "duration_seconds": options.duration.map(|duration| duration.as_secs_f64()),
                 "new_connection": options.new_connection,
@@ -106,10 +107,31 @@ impl LoadReport {
             "errors": failures,
             "seconds": self.recorder.elapsed().as_secs_f64(),
             "bytes": self.recorder.verified_bytes,
+            "bytes_sent": self.bytes_sent(),
+            "bytes_received": self.recorder.verified_bytes,
             "requests_per_second": self.per_second(self.recorder.answered),
             "bytes_per_second": self.per_second(self.recorder.verified_bytes),
+            "bytes_sent_per_second": self.per_second(self.bytes_sent()),
+            "bytes_received_per_second": self.per_second(self.recorder.verified_bytes),
             "response_time_seconds": times,
         })
+    }
+
+    /// Bytes of the requests that were answered. Those that came back are counted as they come, of failed requests too.
+    fn bytes_sent(&self) -> u64 {
+        self.recorder.answered.saturating_mul(self.options.size)
+    }
+
+    /// The rows of bytes a second: one where the same bytes came back, else one for each way.
+    fn byte_rows(&self) -> Vec<(&'static str, f64)> {
+        let received = self.per_second(self.recorder.verified_bytes);
+        match self.options.sizes().is_echo() {
+            true => vec![("bytes/s", received)],
+            false => vec![
+                ("bytes/s sent", self.per_second(self.bytes_sent())),
+                ("bytes/s received", received),
+            ],
+        }
     }
 
     fn per_second(&self, count: u64) -> f64 {
@@ -165,7 +187,9 @@ impl fmt::Display for LoadReport {
                 many => grouped(many.round() as u64),
             },
         )?;
-        row(f, "bytes/s", human_bytes(self.per_second(self.recorder.verified_bytes)))?;
+        for (name, bytes) in self.byte_rows() {
+            row(f, name, human_bytes(bytes))?;
+        }
         writeln!(f, "response time")?;
         match self.times() {
             Some(times) => {
@@ -262,6 +286,23 @@ mod tests {
                 "{row}: {text}"
             );
         }
+    }
+
+    #[test]
+    fn unequal_sizes_have_a_row_and_a_figure_for_each_way() {
+        let mut report = report(0);
+        report.options.reply_size = Some(16);
+        report.recorder.verified_bytes = 16 * 1000;
+        let text = report.to_string();
+        for row in ["bytes/s sent  ", "bytes/s received  "] {
+            assert!(text.lines().any(|line| line.starts_with(row)), "{row}: {text}");
+        }
+        let json = report.to_json();
+        assert_eq!(
+            (&json["bytes_sent"], &json["bytes_received"]),
+            (&64_000.into(), &16_000.into())
+        );
+        assert_eq!(json["bytes"], json["bytes_received"]);
     }
 
     #[test]

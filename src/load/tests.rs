@@ -1,7 +1,7 @@
 //! The client against servers that echo, lie, hang up and stall, all over real sockets.
 
 use super::{LoadOptions, LoadReport, StopHandle, parse_size, run};
-use crate::echo::{EchoOptions, EchoServer};
+use crate::echo::{EchoOptions, EchoServer, MessageSizes};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
@@ -12,12 +12,17 @@ use std::time::Duration;
 const STALL: Duration = Duration::from_millis(500);
 
 fn echo_server() -> EchoServer {
+    server_of(None)
+}
+
+fn server_of(sizes: Option<(u64, u64)>) -> EchoServer {
     EchoServer::start(&EchoOptions {
         host: "127.0.0.1".to_owned(),
         port: 0,
         id: None,
         http_port: None,
         delay: Duration::ZERO,
+        sizes: sizes.map(|(request, reply)| MessageSizes::new(request, reply).unwrap()),
         threads: NonZeroUsize::new(2),
     })
     .unwrap()
@@ -73,6 +78,60 @@ fn every_size_comes_back_on_every_connection() {
         assert!(report.is_success(), "{size}: {report}");
         assert_eq!(report.answered(), 15);
         assert_eq!(report.to_json()["bytes"], 15 * size);
+    }
+}
+
+#[test]
+fn replies_of_other_sizes_are_right_to_the_last_byte() {
+    for (request, reply) in [
+        (2, 1),
+        (65_536, 64),
+        (100_003, 65_536),
+        (8 << 20, 100),
+        (1, 2),
+        (64, 65_536),
+        (65_536, 100_003),
+        (100, 8 << 20),
+    ] {
+        let server = server_of(Some((request, reply)));
+        let report = load(&LoadOptions {
+            size: request,
+            reply_size: Some(reply),
+            connections: 5,
+            requests: 3,
+            concurrency: 3,
+            threads: 2,
+            ..LoadOptions::new(server.address())
+        });
+        assert!(report.is_success(), "{request}, {reply}: {report}");
+        let json = report.to_json();
+        assert_eq!(
+            (&json["bytes_sent"], &json["bytes_received"]),
+            (&(15 * request).into(), &(15 * reply).into())
+        );
+        assert_eq!(json["bytes"], json["bytes_received"]);
+        assert_eq!(server.stop().bytes, 15 * reply);
+    }
+}
+
+#[test]
+fn replies_of_other_sizes_than_expected_are_found() {
+    for (served, expected, kind) in [
+        (None, (100_000, 64), "wrong_bytes"),
+        (None, (64, 128), "timeout"),
+        (Some((100, 64)), (100, 63), "wrong_bytes"),
+        (Some((50, 64)), (100, 64), "wrong_bytes"),
+        (Some((100, 64)), (100, 65), "wrong_bytes"),
+        (Some((64, 100)), (32, 100), "timeout"),
+    ] {
+        let server = server_of(served);
+        let report = load(&LoadOptions {
+            size: expected.0,
+            reply_size: Some(expected.1),
+            timeout: Duration::from_millis(200),
+            ..LoadOptions::new(server.address())
+        });
+        assert_eq!(kinds(&report), one(kind, 1), "{served:?}, {expected:?}");
     }
 }
 
