@@ -171,6 +171,15 @@ pub struct Readiness {
     pub broken: bool,
 }
 
+/// What a connect is followed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// Bytes that are there already: they go out as soon as it stands, and carry its last acknowledgement.
+    Bytes,
+    /// Nothing that is known of: the peer may have to speak first.
+    Silence,
+}
+
 /// Why a backend could not be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectFailure {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::SessionOptions;
-use crate::types::{BackendId, ConnectFailure, Lane, Moment, Way};
+use crate::types::{BackendId, ConnectFailure, Lane, Moment, Opening, Way};
 
 /// What reading gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +91,16 @@ pub trait World {
     fn pick(&mut self, tried: &[BackendId]) -> Option<Self::Backend>;
     /// Which backend a hold is on.
     fn id(backend: &Self::Backend) -> BackendId;
-    /// Starts to connect; events come by `lane`.
+    /// Starts to connect; events come by `lane`. With bytes to follow, they must be sent as soon as it stands.
     ///
     /// # Errors
     /// Why it can't even be started.
-    fn connect(&mut self, backend: &Self::Backend, lane: Lane) -> Result<Self::Socket, ConnectFailure>;
+    fn connect(
+        &mut self,
+        backend: &Self::Backend,
+        lane: Lane,
+        opening: Opening,
+    ) -> Result<Self::Socket, ConnectFailure>;
     /// Leave to race; `None` when too many do.
     fn race(&mut self) -> Option<Self::Race>;
     /// A connect succeeded.

@@ -206,6 +206,7 @@ impl<W: World> Session<W> {
                 };
                 let Some(Connected {
                     client,
+                    greeting,
                     backend_wire,
                     backend,
                     took,
@@ -214,7 +215,7 @@ impl<W: World> Session<W> {
                     return Step::Ended(End::ConnectFailed);
                 };
                 self.tally.connect = Some(took);
-                let mut relay = Relay::new(client, backend_wire, backend, world.now());
+                let mut relay = Relay::new((client, greeting), backend_wire, backend, world.now());
                 let verdict = relay.on_time(world);
                 self.phase = Phase::Relay(relay);
                 self.after_relay(verdict, world)

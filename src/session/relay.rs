@@ -52,8 +52,9 @@ pub(super) enum Verdict {
 }
 
 impl<W: World> Relay<W> {
-    pub(super) const fn new(
-        client: Wire<W::Socket>,
+    /// `greeting`: what was read of the client before, and goes to the backend first.
+    pub(super) fn new(
+        (client, greeting): (Wire<W::Socket>, Box<[u8]>),
         backend_wire: Wire<W::Socket>,
         backend: W::Backend,
         now: Moment,
@@ -61,7 +62,7 @@ impl<W: World> Relay<W> {
         Self {
             client,
             backend_wire,
-            to_backend: Direction::new(),
+            to_backend: Direction::holding(greeting),
             to_client: Direction::new(),
             backend,
             active_at: now,

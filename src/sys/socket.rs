@@ -13,6 +13,7 @@ use rustix::net::{
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::ports::{LocalPorts, TRIES_MAX};
+use crate::types::Opening;
 
 /// Connections that may wait in a listener's queue; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -64,14 +65,17 @@ pub fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
 
 /// Opens a non-blocking socket and starts to connect it; an event tells when it is done.
 ///
+/// With bytes to follow, the handshake's last acknowledgement waits to travel with them (`TCP_QUICKACK` off, tcp(7), which the kernel
+/// itself ends at the SYN/ACK): a packet less, and a backend that is woken once.
+///
 /// `SO_REUSEADDR` lets [`LocalPorts`] use the port again while a finished connection of ours still waits in TIME_WAIT: when no
 /// port is left for the plain way, one is chosen by hand.
 ///
 /// # Errors
 /// `EADDRNOTAVAIL` when no port is left either way; `ECONNREFUSED`, `ENETUNREACH`, … when the kernel knows at once.
-pub fn begin_connect(address: SocketAddr, ports: &mut LocalPorts) -> io::Result<OwnedFd> {
+pub fn begin_connect(address: SocketAddr, opening: Opening, ports: &mut LocalPorts) -> io::Result<OwnedFd> {
     if !ports.is_short(address) {
-        match connect_from(address, None) {
+        match connect_from(address, opening, None) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL) => ports.note_shortage(address),
             outcome => return outcome,
         }
@@ -81,7 +85,7 @@ pub fn begin_connect(address: SocketAddr, ports: &mut LocalPorts) -> io::Result<
     }
     for number in 0..TRIES_MAX {
         let candidate = ports.candidate(number);
-        match connect_from(address, Some(candidate.port)) {
+        match connect_from(address, opening, Some(candidate.port)) {
             Err(error)
                 if matches!(
                     Errno::from_io_error(&error),
@@ -104,7 +108,7 @@ fn optional(name: &str, outcome: io::Result<()>) {
     }
 }
 
-fn connect_from(address: SocketAddr, port: Option<u16>) -> io::Result<OwnedFd> {
+fn connect_from(address: SocketAddr, opening: Opening, port: Option<u16>) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -134,6 +138,10 @@ fn connect_from(address: SocketAddr, port: Option<u16>) -> io::Result<OwnedFd> {
         "TCP_NOTSENT_LOWAT",
         SockRef::from(&socket).set_tcp_notsent_lowat(NOTSENT_BYTES),
     );
+    if opening == Opening::Bytes {
+        let waits = sockopt::set_tcp_quickack(&socket, false);
+        optional("TCP_QUICKACK", waits.map_err(io::Error::from));
+    }
     if let Some(port) = port {
         let any: SocketAddr = match address {
             SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, port).into(),

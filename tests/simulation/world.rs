@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lb::session::{Connect, Read, SessionOptions, Socket, World, Write};
-use lb::types::{BackendId, ConnectFailure, Lane, Moment, Side, Way};
+use lb::types::{BackendId, ConnectFailure, Lane, Moment, Opening, Side, Way};
 
 use super::kernel::{Buffers, CLIENT, Fate, Fd, Id, Kernel, Link};
 
@@ -256,7 +256,7 @@ impl World for SimWorld {
         backend.id
     }
 
-    fn connect(&mut self, backend: &Hold, lane: Lane) -> Result<SimSocket, ConnectFailure> {
+    fn connect(&mut self, backend: &Hold, lane: Lane, _: Opening) -> Result<SimSocket, ConnectFailure> {
         self.check_connect(lane);
         let (fate, delay) = self.plans.pop_front().unwrap_or((Fate::Up, Duration::from_millis(1)));
         let mut kernel = self.kernel.borrow_mut();
