@@ -53,6 +53,9 @@ impl Service {
     }
 
     /// Chooses a backend that hasn't been tried.
+    ///
+    /// Never locks: the turn is one `fetch_add`, the balancer a load of arc-swap (lock-free, no count shared between the readers;
+    /// it allocates once a thread, at its first read), a backend's count a compare-and-swap, done again if another worker was first.
     #[must_use]
     pub fn pick(&self, tried: &[BackendId]) -> Option<BackendGuard> {
         let key = Key {

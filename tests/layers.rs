@@ -241,7 +241,7 @@ fn the_table_itself_points_downwards() {
 
 #[test]
 fn files_are_short_and_say_first_what_they_are() {
-    let sources = sources(&["src", "bin", "tests"]);
+    let sources = sources(&["src", "bin", "tests", "benches"]);
     let broken = sources
         .iter()
         .flat_map(|source| broken_size(source).into_iter().chain(broken_header(source)));
@@ -251,7 +251,7 @@ fn files_are_short_and_say_first_what_they_are() {
 #[test]
 fn no_room_does_what_it_must_never_do() {
     assert_none(
-        &sources(&["src", "bin", "tests"])
+        &sources(&["src", "bin", "tests", "benches"])
             .iter()
             .flat_map(broken_bans)
             .collect::<Vec<_>>(),

@@ -14,6 +14,7 @@
 mod common;
 
 mod access_log;
+mod allocations;
 mod choosing;
 mod closing;
 mod config;

@@ -23,6 +23,11 @@ pub enum PolicyName {
     LeastConnections,
 }
 
+impl PolicyName {
+    /// Every policy: what is asserted and measured of each.
+    pub const ALL: [Self; 2] = [Self::RoundRobin, Self::LeastConnections];
+}
+
 /// A pool with what its policy has worked out for it. Immutable: swapped whole, so the two can't disagree.
 #[derive(Debug)]
 pub struct Balancer {

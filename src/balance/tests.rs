@@ -173,7 +173,7 @@ proptest! {
     fn every_policy_ends_and_takes_only_what_may_be_taken(
         shapes in shapes(),
         turn: u64,
-        policy in prop_oneof![Just(PolicyName::RoundRobin), Just(PolicyName::LeastConnections)],
+        policy in prop::sample::select(&PolicyName::ALL),
     ) {
         let members: Vec<Member> = (0..).zip(&shapes).map(|(id, shape)| Member {
             backup: shape.is_backup,
@@ -213,5 +213,29 @@ proptest! {
         for (id, weight) in (0..).zip(&weights) {
             prop_assert_eq!(counts.get(&id), Some(weight));
         }
+    }
+    #[test]
+    fn least_connections_takes_the_first_of_the_smallest_from_its_turn_on(
+        // Weight, sessions, whether that is all it may have, whether it is excluded.
+        shapes in prop::collection::vec((1..=4_u16, 0..8_u32, any::<bool>(), prop::bool::weighted(0.1)), 1..12),
+        turn: u64,
+    ) {
+        let members: Vec<Member> = (0..).zip(&shapes).map(|(id, (weight, active, is_full, _))| {
+            member(id, *weight, is_full.then_some(*active))
+        }).collect();
+        let held: Vec<BackendGuard> = members.iter().zip(&shapes).flat_map(|(member, (_, active, ..))| {
+            (0..*active).map(|_| BackendGuard::take(&member.backend).unwrap())
+        }).collect();
+        let excluded: Vec<BackendId> = members.iter().zip(&shapes).filter(|(_, (.., is_excluded))| *is_excluded)
+            .map(|(member, _)| member.backend.id).collect();
+        let first = usize::try_from(turn % shapes.len() as u64).unwrap();
+        let expected = (first..).take(shapes.len()).map(|place| place % shapes.len())
+            .filter(|place| !shapes[*place].2 && !shapes[*place].3)
+            // 12 is a multiple of each weight; of equals min_by_key takes the first
+            .min_by_key(|place| shapes[*place].1 * (12 / u32::from(shapes[*place].0)));
+        let balancer = Balancer::new(Pool::new(members), PolicyName::LeastConnections);
+        let picked = balancer.pick(Key { turn }, &excluded).map(|guard| guard.backend().id);
+        prop_assert_eq!(picked, expected.map(|place| BackendId(u32::try_from(place).unwrap())));
+        drop(held);
     }
 }

@@ -1,0 +1,105 @@
+//! What choosing a backend costs, by policy, number of backends and state of the pool: `cargo bench --bench policies`.
+//!
+//! One measured step is what a worker does when one session begins and the oldest one ends: `Service::pick`, and a guard given
+//! back. Each backend has one session for good, so none is ever idle (the dearest case of `least_connections`), and on average
+//! another that comes and goes, so that what ends was last touched long ago.
+//! A new policy comes in by `PolicyName::ALL`. The figures stand in `docs/performance.md`.
+
+#![allow(clippy::expect_used, reason = "what can't go on stops the measurement")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Bencher, BenchmarkId, Criterion};
+use lb::balance::{Balancer, PolicyName};
+use lb::pool::{Admin, Backend, BackendGuard, Health, Member, Pool};
+use lb::service::Service;
+use lb::session::SessionOptions;
+use lb::types::{BackendAddr, BackendId, ServiceId};
+
+const BACKENDS: [usize; 3] = [3, 100, 10_000];
+const WORKERS: u16 = 2;
+
+/// What the backend at a place is.
+type State = fn(u16) -> (u16, Health);
+
+const CASES: [(&str, State); 3] = [
+    ("equal weights", |_| (1, Health::Up)),
+    ("mixed weights", |place| (mixed_weight(place), Health::Up)),
+    ("mixed weights, a tenth down", |place| {
+        let health = if place.is_multiple_of(10) {
+            Health::Down
+        } else {
+            Health::Up
+        };
+        (mixed_weight(place), health)
+    }),
+];
+
+/// Any of 1 to 256, neighbours far apart: 97 has no divisor in common with 256, so each weight comes once in 256 places.
+const fn mixed_weight(place: u16) -> u16 {
+    (place.wrapping_mul(97) & 0xff).saturating_add(1)
+}
+
+fn member(place: u16, (weight, health): (u16, Health)) -> Member {
+    let address = BackendAddr("127.0.0.1:9001".parse().expect("an address"));
+    let id = BackendId(u32::from(place));
+    Member {
+        backend: Arc::new(Backend::new(id, &format!("backend-{place}"), address, None, 3, WORKERS)),
+        weight,
+        backup: false,
+        health,
+        admin: Admin::Active,
+    }
+}
+
+fn service(policy: PolicyName, backends: usize, state: State) -> Service {
+    let members = (0..).take(backends).map(|place| member(place, state(place)));
+    let options = SessionOptions {
+        connect_timeout: Duration::from_secs(5),
+        connect_retries: 2,
+        hedge_after: None,
+        idle_timeout: Duration::from_secs(300),
+        half_close_timeout: Duration::from_secs(30),
+    };
+    let balancer = Balancer::new(Pool::new(members.collect()), policy);
+    Service::new(ServiceId(0), "bench", options, None, balancer)
+}
+
+fn begin_one_end_one(bencher: &mut Bencher, service: &Service) {
+    let balancer = service.balancer();
+    let eligible = balancer.pool().eligible().iter();
+    let for_good: Vec<_> = eligible.map(|member| BackendGuard::take(&member.backend)).collect();
+    let mut live: Vec<_> = for_good.iter().map(|_| service.pick(&[]).expect("a backend")).collect();
+    let mut oldest = 0;
+    bencher.iter(|| {
+        let guard = service.pick(black_box(&[])).expect("a backend");
+        if oldest == live.len() {
+            oldest = 0;
+        }
+        if let Some(place) = live.get_mut(oldest) {
+            *place = guard;
+        }
+        oldest = oldest.saturating_add(1);
+    });
+}
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(50)
+        .configure_from_args();
+    for policy in PolicyName::ALL {
+        for (case, state) in CASES {
+            let mut group = criterion.benchmark_group(format!("{policy:?}, {case}"));
+            for backends in BACKENDS {
+                let service = service(policy, backends, state);
+                group.bench_with_input(BenchmarkId::from_parameter(backends), &service, begin_one_end_one);
+            }
+            group.finish();
+        }
+    }
+    criterion.final_summary();
+}
