@@ -91,7 +91,9 @@ impl<W: World> Connecting<W> {
 
     /// Listens to the client, and tries the first backend.
     pub(super) fn begin(&mut self, world: &mut W) -> Progress {
-        let (ahead, _) = world.scratch().split_at_mut_checked(GREETING_BYTES).unwrap_or_default();
+        let scratch = world.scratch();
+        let ahead_bytes = scratch.len().min(GREETING_BYTES);
+        let ahead = scratch.get_mut(..ahead_bytes).unwrap_or_default();
         match self.client.socket.receive(ahead) {
             Read::Bytes(count) => self.greeting = ahead.get(..count).unwrap_or_default().into(),
             Read::Gone => {

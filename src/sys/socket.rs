@@ -102,7 +102,7 @@ pub fn begin_connect(address: SocketAddr, opening: Opening, ports: &mut LocalPor
 }
 
 /// An option that makes things better where the system has it: without it the connection still works.
-fn optional(name: &str, outcome: io::Result<()>) {
+fn optional<E: std::fmt::Display>(name: &str, outcome: Result<(), E>) {
     if let Err(error) = outcome {
         log::debug!("{name}: {error}");
     }
@@ -120,27 +120,17 @@ fn connect_from(address: SocketAddr, opening: Opening, port: Option<u16>) -> io:
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    optional(
-        "SO_REUSEADDR",
-        sockopt::set_socket_reuseaddr(&socket, true).map_err(io::Error::from),
-    );
-    optional(
-        "TCP_NODELAY",
-        sockopt::set_tcp_nodelay(&socket, true).map_err(io::Error::from),
-    );
-    optional(
-        "SO_OOBINLINE",
-        sockopt::set_socket_oobinline(&socket, true).map_err(io::Error::from),
-    );
+    optional("SO_REUSEADDR", sockopt::set_socket_reuseaddr(&socket, true));
+    optional("TCP_NODELAY", sockopt::set_tcp_nodelay(&socket, true));
+    optional("SO_OOBINLINE", sockopt::set_socket_oobinline(&socket, true));
     let receive_bytes = sockopt::set_socket_recv_buffer_size(&socket, BACKEND_RECEIVE_BYTES);
-    optional("SO_RCVBUF", receive_bytes.map_err(io::Error::from));
+    optional("SO_RCVBUF", receive_bytes);
     optional(
         "TCP_NOTSENT_LOWAT",
         SockRef::from(&socket).set_tcp_notsent_lowat(NOTSENT_BYTES),
     );
     if opening == Opening::Bytes {
-        let waits = sockopt::set_tcp_quickack(&socket, false);
-        optional("TCP_QUICKACK", waits.map_err(io::Error::from));
+        optional("TCP_QUICKACK", sockopt::set_tcp_quickack(&socket, false));
     }
     if let Some(port) = port {
         let any: SocketAddr = match address {

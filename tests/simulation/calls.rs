@@ -43,7 +43,7 @@ impl Kernel {
             self.was_short_of_memory = true;
             return Err(Read::Later);
         }
-        let (call, now) = (self.call, self.now);
+        let (call, now, is_relayed) = (self.call, self.now, self.winner.is_some());
         let socket = &mut self.sockets[id];
         // tcp_recvmsg stops at urgent data if it has something; splice stops in any case, and says 0 or EAGAIN as if there was
         // nothing behind it (seen on 6.18).
@@ -96,14 +96,15 @@ impl Kernel {
             if is_splice {
                 return Err(Read::Fin);
             }
-            socket.fin_told = Some(call);
+            // Read ahead while it connects, a FIN is read again.
+            socket.fin_told = is_relayed.then_some(call);
         } else if !socket.rst_arrived {
             socket.is_exhausted = true;
             return Err(Read::Wait);
         }
         // What a splice says of an end is not the last word.
         if !is_splice {
-            socket.is_read_out = true;
+            socket.is_read_out = is_relayed || !socket.fin_arrived;
             self.active_at = now;
         }
         self.progress += 1;

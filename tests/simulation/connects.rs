@@ -3,7 +3,7 @@
 use lb::observe::End;
 use lb::types::{BackendId, ConnectFailure, Lane, Readiness};
 
-use super::kernel::{Fate, Fd};
+use super::kernel::{CLIENT, Fate, Fd};
 use super::script::*;
 use super::stage::Stage;
 
@@ -141,4 +141,45 @@ fn without_leave_nobody_races() {
     }
     assert_eq!(stage.world.picked.len(), 1, "{}", story(&stage));
     fine(&stage);
+}
+
+#[test]
+fn what_the_client_said_at_once_goes_to_the_backend_that_takes_it_in_the_wake_it_does() {
+    let fates = [Fate::Fails(ConnectFailure::Refused), Fate::Up];
+    let mut stage = Stage::start_after(world(WIDE, &fates), WIDE, |kernel| {
+        assert!(kernel.peer_sends(CLIENT, 10));
+    });
+    connects(&stage);
+    assert!(stage.poll(BACKEND));
+    stage.handle(0);
+    connects(&stage);
+    let second = BACKEND + 1;
+    assert!(stage.poll(second));
+    stage.handle(0);
+    assert_eq!(sent(&stage, second), 10, "{}", story(&stage));
+    fine(&stage);
+}
+
+#[test]
+fn a_fin_that_came_before_the_connect_is_passed_on_behind_the_bytes() {
+    for bytes in [0, 10] {
+        let mut stage = Stage::start_after(world(WIDE, &[Fate::Up]), WIDE, |kernel| {
+            assert!(bytes == 0 || kernel.peer_sends(CLIENT, bytes));
+            kernel.peer_fins(CLIENT);
+        });
+        connects(&stage);
+        settle(&mut stage);
+        assert_eq!(sent(&stage, BACKEND), bytes as u64, "{}", story(&stage));
+        assert!(stage.kernel.borrow().sockets[BACKEND].is_finished, "{}", story(&stage));
+        fins(&stage, BACKEND);
+        settle(&mut stage);
+        ended(&stage, End::ClientClosed);
+    }
+}
+
+#[test]
+fn a_client_that_is_gone_before_the_connect_costs_none() {
+    let stage = Stage::start_after(world(WIDE, &[Fate::Up]), WIDE, |kernel| kernel.peer_resets(CLIENT));
+    ended(&stage, End::ClientReset);
+    assert_eq!(stage.world.picked, []);
 }

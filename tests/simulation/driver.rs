@@ -142,6 +142,14 @@ fn fate(rng: &mut Rng) -> Fate {
     }
 }
 
+fn invite(rng: &mut Rng, is_friendly: bool, sizes: &[u64], pause_max: Duration) -> Peer {
+    if is_friendly {
+        Peer::friendly(rng, sizes)
+    } else {
+        Peer::wild(rng, sizes, pause_max)
+    }
+}
+
 impl Play {
     fn new(seed: u64, is_tracing: bool) -> Self {
         let mut rng = Rng::new(seed);
@@ -188,9 +196,18 @@ impl Play {
             sizes = vec![3 << 20, (1 << 20) + 1, 0];
         }
         let pause_max = millis(&mut rng, &[2, 50, 2_000]);
+        let mut of_client = invite(&mut rng, is_friendly, &sizes, pause_max);
+        let acts = rng.pick(&[0, 0, 1, 2, 8]);
+        let stage = Stage::start_after(world, client, |kernel| {
+            for _ in 0..acts {
+                if !kernel.sockets[CLIENT].rst_arrived && of_client.has_plans(kernel, CLIENT) {
+                    of_client.act(kernel, CLIENT);
+                }
+            }
+        });
         let mut play = Self {
-            stage: Stage::start(world, client),
-            peers: Vec::new(),
+            stage,
+            peers: vec![of_client],
             is_friendly,
             pause_max,
             sizes,
@@ -206,11 +223,7 @@ impl Play {
     fn invite_peers(&mut self) {
         let count = self.stage.kernel.borrow().sockets.len();
         while self.peers.len() < count {
-            let peer = if self.is_friendly {
-                Peer::friendly(&mut self.rng, &self.sizes)
-            } else {
-                Peer::wild(&mut self.rng, &self.sizes, self.pause_max)
-            };
+            let peer = invite(&mut self.rng, self.is_friendly, &self.sizes, self.pause_max);
             self.peers.push(peer);
         }
     }

@@ -8,7 +8,7 @@ use lb::observe::End;
 use lb::session::{Session, Step};
 use lb::types::{Lane, Moment, Readiness, Side};
 
-use super::kernel::{Buffers, CLIENT, Fd, Id, Link};
+use super::kernel::{Buffers, CLIENT, Fd, Id, Kernel, Link};
 use super::model;
 use super::world::{Shared, SimSocket, SimWorld};
 
@@ -32,12 +32,18 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// A client was accepted, and its session starts.
-    pub(crate) fn start(mut world: SimWorld, client: Buffers) -> Self {
+    pub(crate) fn start(world: SimWorld, client: Buffers) -> Self {
+        Self::start_after(world, client, |_| {})
+    }
+
+    /// The same, of a client that has done something by then.
+    pub(crate) fn start_after(mut world: SimWorld, client: Buffers, before: impl FnOnce(&mut Kernel)) -> Self {
         let kernel = Rc::clone(&world.kernel);
         let id = kernel
             .borrow_mut()
             .open(Side::Client, Lane::CLIENT, None, Link::Up, client);
         assert_eq!(id, CLIENT);
+        before(&mut kernel.borrow_mut());
         kernel.borrow_mut().trace(|| "start".to_owned());
         let (session, step) = Session::start(SimSocket::new(&kernel, id), &mut world);
         let mut stage = Self {

@@ -256,11 +256,17 @@ impl World for SimWorld {
         backend.id
     }
 
-    fn connect(&mut self, backend: &Hold, lane: Lane, _: Opening) -> Result<SimSocket, ConnectFailure> {
+    fn connect(&mut self, backend: &Hold, lane: Lane, opening: Opening) -> Result<SimSocket, ConnectFailure> {
         self.check_connect(lane);
         let (fate, delay) = self.plans.pop_front().unwrap_or((Fate::Up, Duration::from_millis(1)));
         let mut kernel = self.kernel.borrow_mut();
         kernel.trace(|| format!("  connect to {:?} by {lane:?}: {fate:?} in {delay:?}", backend.id));
+        let has_read = kernel.sockets[CLIENT].read > 0;
+        if has_read != (opening == Opening::Bytes) {
+            kernel.violate(format!(
+                "connects with {opening:?} while it has read of the client: {has_read}"
+            ));
+        }
         kernel.progress += 1;
         if let Fate::Immediate(failure) = fate {
             let is_alone = kernel.sockets.iter().skip(1).all(|attempt| attempt.fd != Fd::Open);
