@@ -171,13 +171,13 @@ pub struct Readiness {
     pub broken: bool,
 }
 
-/// What a connect is followed by.
+/// When the last packet of a connect's handshake goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// Bytes that are there already: they go out as soon as it stands, and carry its last acknowledgement.
-    Bytes,
-    /// Nothing that is known of: the peer may have to speak first.
-    Silence,
+pub enum Handshake {
+    /// At once.
+    Plain,
+    /// With the first bytes, or when it is asked for.
+    WithBytes,
 }
 
 /// Why a backend could not be reached.

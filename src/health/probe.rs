@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn run(check: &Check, address: SocketAddr) -> Finding {
-        let socket = sys::begin_connect(address, crate::types::Opening::Silence, &mut LocalPorts::read(0)).unwrap();
+        let socket = sys::begin_connect(address, crate::types::Handshake::Plain, &mut LocalPorts::read(0)).unwrap();
         let mut poller = Poller::open().unwrap();
         poller.add(&socket, 1).unwrap();
         let mut probe = Probe::new(socket, BackendAddr(address));

@@ -15,7 +15,7 @@ use super::streak::Streak;
 use crate::observe::{ProcessCounters, supervise};
 use crate::pool::{Backend, Health, TrafficFailure};
 use crate::sys::{self, Clock, Doorbell, LocalPorts, LoopThread, Poller, Stop};
-use crate::types::{BackendAddr, BackendId, Moment, Opening, ServiceId};
+use crate::types::{BackendAddr, BackendId, Handshake, Moment, ServiceId};
 
 /// The token of the wake-up.
 const WAKE_TOKEN: u64 = u64::MAX;
@@ -245,7 +245,7 @@ impl<'a> Loop<'a> {
         watched.generation = watched.generation.wrapping_add(1);
         let address = watched.target.address;
         let token = (u64::from(watched.generation) << 32) | u64::from(id.0);
-        let opened = sys::begin_connect(address.0, Opening::Silence, &mut self.ports)
+        let opened = sys::begin_connect(address.0, Handshake::Plain, &mut self.ports)
             .and_then(|socket| self.poller.add(&socket, token).map(|()| socket));
         match opened {
             Ok(socket) => {

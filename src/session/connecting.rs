@@ -1,27 +1,20 @@
 //! From accept to a backend that has taken the connection.
 //!
 //! A connect that fails is tried on another backend at once; one that is silent for `hedge_after` gets a rival beside it, and
-//! the first that stands wins. What the client said at once is read before the first connect and held, so that it can follow the
-//! connect without a pause; it goes to the winner alone, so nothing is lost or said twice.
+//! the first that stands wins. Until then not a byte is read from the client, so none can be lost.
 
 use std::time::Duration;
 
 use super::direction::Wire;
-use super::io::{Connect, Read, World};
+use super::io::{Connect, World};
 use super::{SHORTAGE_PAUSE, Socket};
 use crate::observe::End;
-use crate::types::{BackendId, ConnectFailure, Lane, Moment, Opening, Readiness};
-
-/// The most that is read ahead. It holds the greeting of most protocols, and bounds what thousands of clients can make lb hold while
-/// their backends don't answer; the rest waits in the kernel.
-const GREETING_BYTES: usize = 4096;
+use crate::types::{BackendId, ConnectFailure, Lane, Moment, Readiness};
 
 /// A client without a backend yet.
 #[derive(Debug)]
 pub(super) struct Connecting<W: World> {
     client: Wire<W::Socket>,
-    /// What the client said at once.
-    greeting: Box<[u8]>,
     attempts: Vec<Attempt<W>>,
     tried: Vec<BackendId>,
     next_lane: Lane,
@@ -57,7 +50,6 @@ pub(super) enum Progress {
 /// The pair.
 pub(super) struct Connected<W: World> {
     pub(super) client: Wire<W::Socket>,
-    pub(super) greeting: Box<[u8]>,
     pub(super) backend_wire: Wire<W::Socket>,
     pub(super) backend: W::Backend,
     pub(super) took: Duration,
@@ -67,7 +59,6 @@ impl<W: World> Connecting<W> {
     pub(super) fn new(client: W::Socket) -> Self {
         Self {
             client: Wire::new(client, Lane::CLIENT),
-            greeting: Box::default(),
             attempts: Vec::with_capacity(1),
             tried: Vec::with_capacity(1),
             next_lane: Lane::FIRST_ATTEMPT,
@@ -89,20 +80,8 @@ impl<W: World> Connecting<W> {
             .fold(self.race_at.min(self.retry_at), Moment::min)
     }
 
-    /// Listens to the client, and tries the first backend.
+    /// Tries the first backend.
     pub(super) fn begin(&mut self, world: &mut W) -> Progress {
-        let scratch = world.scratch();
-        let ahead_bytes = scratch.len().min(GREETING_BYTES);
-        let ahead = scratch.get_mut(..ahead_bytes).unwrap_or_default();
-        match self.client.socket.receive(ahead) {
-            Read::Bytes(count) => self.greeting = ahead.get(..count).unwrap_or_default().into(),
-            Read::Gone => {
-                self.client.broken = true;
-                return Progress::Failed(End::ClientReset);
-            }
-            // A FIN can be read again (recv(2)), and is, behind everything else.
-            Read::Fin | Read::Wait | Read::Later | Read::Unsupported => {}
-        }
         self.patience_until = world.now().plus(world.options().connect_timeout);
         self.try_another(None, world);
         self.progress()
@@ -200,12 +179,7 @@ impl<W: World> Connecting<W> {
         while self.tried.len() < tries_max {
             let Some(backend) = world.pick(&self.tried) else { return };
             let (now, lane) = (world.now(), self.next_lane);
-            let opening = if self.greeting.is_empty() {
-                Opening::Silence
-            } else {
-                Opening::Bytes
-            };
-            let connected = world.connect(&backend, lane, opening);
+            let connected = world.connect(&backend, lane);
             if let Err(failure) = connected
                 && failure.is_shortage()
                 && self.attempts.is_empty()
@@ -253,7 +227,6 @@ impl<W: World> Connecting<W> {
         world.note_connected(&backend, took);
         Some(Connected {
             client: self.client,
-            greeting: self.greeting,
             backend_wire: wire,
             backend,
             took,

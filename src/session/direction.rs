@@ -113,21 +113,8 @@ pub(super) struct Direction<P> {
 
 impl<P> Direction<P> {
     pub(super) const fn new() -> Self {
-        Self::with(Held::Nothing)
-    }
-
-    /// One whose first bytes have been read already.
-    pub(super) fn holding(data: Box<[u8]>) -> Self {
-        Self::with(if data.is_empty() {
-            Held::Nothing
-        } else {
-            Held::Bytes { data, start: 0 }
-        })
-    }
-
-    const fn with(held: Held<P>) -> Self {
         Self {
-            held,
+            held: Held::Nothing,
             flow: Flow::Open,
             pace: Pace::Copy { full_in_a_row: 0 },
             moved_bytes: 0,

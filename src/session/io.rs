@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::SessionOptions;
-use crate::types::{BackendId, ConnectFailure, Lane, Moment, Opening, Way};
+use crate::types::{BackendId, ConnectFailure, Lane, Moment, Way};
 
 /// What reading gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub trait Socket: Sized + Debug {
     fn finish(&mut self) -> bool;
     /// Asks how a connect went, after an event.
     fn connect_outcome(&mut self) -> Connect;
+    /// Ends the handshake of a connect whose last acknowledgement still waits to travel with bytes.
+    fn acknowledge(&mut self);
     /// Bytes written that the peer's kernel hasn't acknowledged.
     fn unacknowledged_bytes(&self) -> u64;
     /// Closes in order: what was written still arrives, then FIN.
@@ -91,16 +93,12 @@ pub trait World {
     fn pick(&mut self, tried: &[BackendId]) -> Option<Self::Backend>;
     /// Which backend a hold is on.
     fn id(backend: &Self::Backend) -> BackendId;
-    /// Starts to connect; events come by `lane`. With bytes to follow, they must be sent as soon as it stands.
+    /// Starts to connect; events come by `lane`. The handshake's last acknowledgement travels with the first bytes, or the FIN, or
+    /// when [`Socket::acknowledge`] asks for it: until then the backend doesn't see the connection.
     ///
     /// # Errors
     /// Why it can't even be started.
-    fn connect(
-        &mut self,
-        backend: &Self::Backend,
-        lane: Lane,
-        opening: Opening,
-    ) -> Result<Self::Socket, ConnectFailure>;
+    fn connect(&mut self, backend: &Self::Backend, lane: Lane) -> Result<Self::Socket, ConnectFailure>;
     /// Leave to race; `None` when too many do.
     fn race(&mut self) -> Option<Self::Race>;
     /// A connect succeeded.

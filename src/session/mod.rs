@@ -206,7 +206,6 @@ impl<W: World> Session<W> {
                 };
                 let Some(Connected {
                     client,
-                    greeting,
                     backend_wire,
                     backend,
                     took,
@@ -215,8 +214,8 @@ impl<W: World> Session<W> {
                     return Step::Ended(End::ConnectFailed);
                 };
                 self.tally.connect = Some(took);
-                let mut relay = Relay::new((client, greeting), backend_wire, backend, world.now());
-                let verdict = relay.on_time(world);
+                let mut relay = Relay::new(client, backend_wire, backend, world.now());
+                let verdict = relay.begin(world);
                 self.phase = Phase::Relay(relay);
                 self.after_relay(verdict, world)
             }

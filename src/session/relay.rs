@@ -29,6 +29,17 @@ pub(super) struct Relay<W: World> {
     retry_at: Moment,
     /// Who finished or failed first: it is named in the end.
     first: First,
+    handshake: HandshakeEnd,
+}
+
+/// Where the last acknowledgement of the connect is, without which the backend doesn't see the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandshakeEnd {
+    /// It may travel with what the client says, which mostly is on its way.
+    Waits,
+    /// The client has been given until the next turn; the backend may be who speaks first.
+    LastCall,
+    Said,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +63,8 @@ pub(super) enum Verdict {
 }
 
 impl<W: World> Relay<W> {
-    /// `greeting`: what was read of the client before, and goes to the backend first.
-    pub(super) fn new(
-        (client, greeting): (Wire<W::Socket>, Box<[u8]>),
+    pub(super) const fn new(
+        client: Wire<W::Socket>,
         backend_wire: Wire<W::Socket>,
         backend: W::Backend,
         now: Moment,
@@ -62,7 +72,7 @@ impl<W: World> Relay<W> {
         Self {
             client,
             backend_wire,
-            to_backend: Direction::holding(greeting),
+            to_backend: Direction::new(),
             to_client: Direction::new(),
             backend,
             active_at: now,
@@ -70,6 +80,7 @@ impl<W: World> Relay<W> {
             unacknowledged_then: None,
             retry_at: Moment::NEVER,
             first: First::Nobody,
+            handshake: HandshakeEnd::Waits,
         }
     }
 
@@ -176,7 +187,25 @@ impl<W: World> Relay<W> {
         {
             return Verdict::Cut(end);
         }
-        self.turn(world)
+        let verdict = self.turn(world);
+        if self.handshake == HandshakeEnd::LastCall {
+            self.handshake = HandshakeEnd::Said;
+            self.backend_wire.socket.acknowledge();
+        }
+        verdict
+    }
+
+    /// The pair stands: the client's first bytes are passed on, if they are there.
+    pub(super) fn begin(&mut self, world: &mut W) -> Verdict {
+        let verdict = self.turn(world);
+        if self.handshake == HandshakeEnd::Waits {
+            self.handshake = HandshakeEnd::LastCall;
+            return match verdict {
+                Verdict::Rest => Verdict::Again,
+                _ => verdict,
+            };
+        }
+        verdict
     }
 
     /// Moves what can be moved, until nothing new is learnt of either side.
@@ -210,6 +239,9 @@ impl<W: World> Relay<W> {
         }
         if before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
             self.note_active(world.now());
+        }
+        if to_backend > 0 || self.to_backend.flow != Flow::Open {
+            self.handshake = HandshakeEnd::Said;
         }
         self.verdict(goes_on)
     }

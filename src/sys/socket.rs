@@ -1,81 +1,42 @@
-//! Sockets of the data path and of the probes: listen, accept, connect, bytes, FIN and RST.
+//! Sockets of the data path and of the probes: connect, bytes, FIN and RST.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, acceptfrom_with, connect, recv, shutdown,
-    socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, connect, recv, shutdown, socket_with,
+    sockopt,
 };
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use super::ports::{LocalPorts, TRIES_MAX};
-use crate::types::Opening;
-
-/// Connections that may wait in a listener's queue; the kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
+use crate::types::Handshake;
 
 /// Unsent bytes a socket may hold before it counts as full (`TCP_NOTSENT_LOWAT`): a slow reader holds this much of the kernel's
 /// memory and no more, while what is in flight, which speed needs, isn't limited by it.
-const NOTSENT_BYTES: u32 = 131_072;
+pub(super) const NOTSENT_BYTES: u32 = 131_072;
 
 /// What a backend may have sent that its client hasn't taken (`SO_RCVBUF`; the kernel doubles it for its own overhead). Left to
 /// itself the kernel grows it to megabytes for each slow reader: 1.6 MiB at the median of 500. As a window it allows 256 MB/s a
 /// connection at a round trip of 0.5 ms.
 const BACKEND_RECEIVE_BYTES: usize = 131_072;
-/// The same of a client, who may be far away: 10 MB/s a connection at a round trip of 50 ms.
-const CLIENT_RECEIVE_BYTES: usize = 524_288;
-
-/// Opens a listener. What accepted sockets inherit is set here once: no Nagle delay, the bound on unsent bytes.
-///
-/// # Errors
-/// `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `EMFILE`.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // "[::]:9000" and "0.0.0.0:9000" are two addresses, and may both be listed.
-        socket.set_only_v6(true)?;
-    }
-    optional("TCP_NODELAY", socket.set_tcp_nodelay(true));
-    // An urgent byte (MSG_OOB) is taken out of the stream unless it is asked for in line: no byte is ours to lose.
-    optional("SO_OOBINLINE", socket.set_out_of_band_inline(true));
-    optional("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(NOTSENT_BYTES));
-    optional("SO_RCVBUF", socket.set_recv_buffer_size(CLIENT_RECEIVE_BYTES));
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// Takes one waiting connection; non-blocking, close-on-exec.
-///
-/// The address is the one accept4(2) gave: a peer that has reset already has none to ask for later.
-///
-/// # Errors
-/// As accept(2): `EAGAIN` when none waits, `EMFILE` and kin, `ECONNABORTED` for one that is gone.
-pub fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
-    let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    let address = address.ok_or(Errno::CONNABORTED)?;
-    Ok((socket, SocketAddr::try_from(address).map_err(|_| Errno::CONNABORTED)?))
-}
-
 /// Opens a non-blocking socket and starts to connect it; an event tells when it is done.
 ///
-/// With bytes to follow, the handshake's last acknowledgement waits to travel with them (`TCP_QUICKACK` off, tcp(7), which the kernel
-/// itself ends at the SYN/ACK): a packet less, and a backend that is woken once.
+/// `Handshake::WithBytes` saves a packet for each connection, and wakes the backend once instead of twice: the last acknowledgement
+/// waits for the first bytes ([`acknowledge`] sends it without). `TCP_QUICKACK` off does it, which the kernel itself ends with the
+/// SYN/ACK (tcp(7), tcp_rcv_synsent_state_process): what comes later is acknowledged as ever.
 ///
 /// `SO_REUSEADDR` lets [`LocalPorts`] use the port again while a finished connection of ours still waits in TIME_WAIT: when no
 /// port is left for the plain way, one is chosen by hand.
 ///
 /// # Errors
 /// `EADDRNOTAVAIL` when no port is left either way; `ECONNREFUSED`, `ENETUNREACH`, … when the kernel knows at once.
-pub fn begin_connect(address: SocketAddr, opening: Opening, ports: &mut LocalPorts) -> io::Result<OwnedFd> {
+pub fn begin_connect(address: SocketAddr, handshake: Handshake, ports: &mut LocalPorts) -> io::Result<OwnedFd> {
     if !ports.is_short(address) {
-        match connect_from(address, opening, None) {
+        match connect_from(address, handshake, None) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL) => ports.note_shortage(address),
             outcome => return outcome,
         }
@@ -85,7 +46,7 @@ pub fn begin_connect(address: SocketAddr, opening: Opening, ports: &mut LocalPor
     }
     for number in 0..TRIES_MAX {
         let candidate = ports.candidate(number);
-        match connect_from(address, opening, Some(candidate.port)) {
+        match connect_from(address, handshake, Some(candidate.port)) {
             Err(error)
                 if matches!(
                     Errno::from_io_error(&error),
@@ -102,13 +63,13 @@ pub fn begin_connect(address: SocketAddr, opening: Opening, ports: &mut LocalPor
 }
 
 /// An option that makes things better where the system has it: without it the connection still works.
-fn optional<E: std::fmt::Display>(name: &str, outcome: Result<(), E>) {
+pub(super) fn optional<E: std::fmt::Display>(name: &str, outcome: Result<(), E>) {
     if let Err(error) = outcome {
         log::debug!("{name}: {error}");
     }
 }
 
-fn connect_from(address: SocketAddr, opening: Opening, port: Option<u16>) -> io::Result<OwnedFd> {
+fn connect_from(address: SocketAddr, handshake: Handshake, port: Option<u16>) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -129,7 +90,7 @@ fn connect_from(address: SocketAddr, opening: Opening, port: Option<u16>) -> io:
         "TCP_NOTSENT_LOWAT",
         SockRef::from(&socket).set_tcp_notsent_lowat(NOTSENT_BYTES),
     );
-    if opening == Opening::Bytes {
+    if handshake == Handshake::WithBytes {
         optional("TCP_QUICKACK", sockopt::set_tcp_quickack(&socket, false));
     }
     if let Some(port) = port {
@@ -147,6 +108,12 @@ fn connect_from(address: SocketAddr, opening: Opening, port: Option<u16>) -> io:
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Sends the acknowledgement that waits to travel with bytes, if there is one (`TCP_QUICKACK`, tcp(7)). Without the option the
+/// kernel sends it by itself, after 40 to 200 ms.
+pub fn acknowledge(socket: impl AsFd) {
+    optional("TCP_QUICKACK", sockopt::set_tcp_quickack(socket, true));
 }
 
 /// The error that waits in the socket, and clears it; of a connect under way: how it went (SO_ERROR, socket(7)).

@@ -11,7 +11,7 @@ use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Connect, Read, SessionOptions, Socket, World, Write};
 use crate::sys::{self, Decision, Doorbell, LocalPorts, Poller};
-use crate::types::{BackendId, ConnectFailure, Lane, Moment, Opening, SessionKey, Token, Way, WorkerId};
+use crate::types::{BackendId, ConnectFailure, Handshake, Lane, Moment, SessionKey, Token, Way, WorkerId};
 
 /// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
 pub const SCRATCH_BYTES: usize = 16_384;
@@ -139,6 +139,12 @@ impl Socket for RealSocket {
         }
     }
 
+    fn acknowledge(&mut self) {
+        if let Some(socket) = &self.0 {
+            sys::acknowledge(socket);
+        }
+    }
+
     fn unacknowledged_bytes(&self) -> u64 {
         // A socket that can't be asked is gone, and waits for nothing.
         self.0
@@ -176,8 +182,8 @@ impl World for Real {
         backend.backend().id
     }
 
-    fn connect(&mut self, backend: &BackendGuard, lane: Lane, opening: Opening) -> Result<RealSocket, ConnectFailure> {
-        let socket = sys::begin_connect(backend.backend().address.0, opening, &mut self.ports)
+    fn connect(&mut self, backend: &BackendGuard, lane: Lane) -> Result<RealSocket, ConnectFailure> {
+        let socket = sys::begin_connect(backend.backend().address.0, Handshake::WithBytes, &mut self.ports)
             .map_err(|error| sys::connect_failure(&error))?;
         let token = Token { key: self.key, lane }.to_bits();
         self.poller

@@ -82,11 +82,20 @@ struct Slot {
     is_queued: bool,
 }
 
+impl Slot {
+    /// Whether it isn't in the queue already.
+    fn enter_queue(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_queued, true)
+    }
+}
+
 struct Worker {
     world: Real,
     slots: Slab<Slot>,
     timers: Timers,
+    /// Who gets a turn in this wake, and who in the next.
     turns: VecDeque<SessionKey>,
+    next_turns: VecDeque<SessionKey>,
     access_log: AccessLog,
     counters: Arc<ProcessCounters>,
 }
@@ -117,6 +126,7 @@ impl Worker {
             slots: Slab::new(),
             timers: Timers::default(),
             turns: VecDeque::new(),
+            next_turns: VecDeque::new(),
             access_log: context.access_log.clone(),
             counters: Arc::clone(&context.counters),
         })
@@ -127,6 +137,7 @@ impl Worker {
             self.wait(mailbox);
             self.world.now = Clock::now();
             self.world.moved_bytes = 0;
+            self.turns.append(&mut self.next_turns);
             for number in 0..self.world.poller.count() {
                 if let Some(event) = self.world.poller.event(number)
                     && event.token != WAKE_TOKEN
@@ -156,10 +167,7 @@ impl Worker {
     }
 
     fn queue(&mut self, key: SessionKey) {
-        if let Some(slot) = self.slots.get_mut(key)
-            && !slot.is_queued
-        {
-            slot.is_queued = true;
+        if self.slots.get_mut(key).is_some_and(Slot::enter_queue) {
             self.turns.push_back(key);
         }
     }
@@ -180,7 +188,8 @@ impl Worker {
 
     fn wait(&mut self, mailbox: &Mailbox) {
         mailbox.doorbell.announce();
-        let timeout = if self.turns.is_empty() && mailbox.is_empty() {
+        let has_turns = !self.turns.is_empty() || !self.next_turns.is_empty();
+        let timeout = if !has_turns && mailbox.is_empty() {
             self.timers.next().map(|at| at.since(Clock::now()))
         } else {
             Some(std::time::Duration::ZERO)
@@ -284,7 +293,8 @@ impl Worker {
     fn after(&mut self, key: SessionKey, step: Step) {
         match step {
             Step::Ended(end) => return self.finish(key, end),
-            Step::Again => self.queue(key),
+            Step::Again if self.slots.get_mut(key).is_some_and(Slot::enter_queue) => self.next_turns.push_back(key),
+            Step::Again => {}
             Step::Rest => {}
         }
         let Some(slot) = self.slots.get_mut(key) else { return };

@@ -43,7 +43,7 @@ impl Kernel {
             self.was_short_of_memory = true;
             return Err(Read::Later);
         }
-        let (call, now, is_relayed) = (self.call, self.now, self.winner.is_some());
+        let (call, now) = (self.call, self.now);
         let socket = &mut self.sockets[id];
         // tcp_recvmsg stops at urgent data if it has something; splice stops in any case, and says 0 or EAGAIN as if there was
         // nothing behind it (seen on 6.18).
@@ -96,15 +96,14 @@ impl Kernel {
             if is_splice {
                 return Err(Read::Fin);
             }
-            // Read ahead while it connects, a FIN is read again.
-            socket.fin_told = is_relayed.then_some(call);
+            socket.fin_told = Some(call);
         } else if !socket.rst_arrived {
             socket.is_exhausted = true;
             return Err(Read::Wait);
         }
         // What a splice says of an end is not the last word.
         if !is_splice {
-            socket.is_read_out = is_relayed || !socket.fin_arrived;
+            socket.is_read_out = true;
             self.active_at = now;
         }
         self.progress += 1;
@@ -155,6 +154,15 @@ impl Kernel {
         (place, outcome)
     }
 
+    pub(crate) fn acknowledge(&mut self, id: Id) {
+        self.enter(id, "acknowledge");
+        self.trace(|| format!("  acknowledge {id}"));
+        self.progress += 1;
+        if !std::mem::take(&mut self.sockets[id].owes_handshake) {
+            self.violate(format!("acknowledges {id}, which was told already"));
+        }
+    }
+
     /// What a write of so many bytes comes to.
     fn give(&mut self, id: Id, bytes: usize) -> Write {
         if self.sockets[id].is_finished {
@@ -180,6 +188,7 @@ impl Kernel {
             return Write::Gone;
         }
         let taken = bytes.min(socket.room());
+        socket.owes_handshake &= taken == 0;
         socket.is_short |= taken < bytes;
         if taken == 0 {
             socket.is_refused = true;
@@ -245,6 +254,7 @@ impl Kernel {
             self.progress += 1;
             self.active_at = self.now;
             self.sockets[id].is_finished = true;
+            self.sockets[id].owes_handshake = false;
             // Both FINs: EPOLLHUP is news.
             self.sockets[id].edge |= self.sockets[id].fin_arrived;
         } else {

@@ -144,11 +144,12 @@ fn without_leave_nobody_races() {
 }
 
 #[test]
-fn what_the_client_said_at_once_goes_to_the_backend_that_takes_it_in_the_wake_it_does() {
+fn what_the_client_said_at_once_ends_the_handshake_in_the_wake_in_which_the_backend_takes_it() {
     let fates = [Fate::Fails(ConnectFailure::Refused), Fate::Up];
     let mut stage = Stage::start_after(world(WIDE, &fates), WIDE, |kernel| {
         assert!(kernel.peer_sends(CLIENT, 10));
     });
+    settle(&mut stage);
     connects(&stage);
     assert!(stage.poll(BACKEND));
     stage.handle(0);
@@ -157,6 +158,27 @@ fn what_the_client_said_at_once_goes_to_the_backend_that_takes_it_in_the_wake_it
     assert!(stage.poll(second));
     stage.handle(0);
     assert_eq!(sent(&stage, second), 10, "{}", story(&stage));
+    assert!(!stage.is_queued, "{}", story(&stage));
+    fine(&stage);
+}
+
+#[test]
+fn a_backend_that_speaks_first_is_told_in_the_turn_after_the_connect() {
+    let mut stage = Stage::start(world(WIDE, &[Fate::Up]), WIDE);
+    connects(&stage);
+    assert!(stage.poll(BACKEND));
+    stage.handle(0);
+    assert!(
+        stage.kernel.borrow().sockets[BACKEND].owes_handshake,
+        "{}",
+        story(&stage)
+    );
+    stage.turn();
+    assert!(
+        !stage.kernel.borrow().sockets[BACKEND].owes_handshake,
+        "{}",
+        story(&stage)
+    );
     fine(&stage);
 }
 
@@ -167,6 +189,7 @@ fn a_fin_that_came_before_the_connect_is_passed_on_behind_the_bytes() {
             assert!(bytes == 0 || kernel.peer_sends(CLIENT, bytes));
             kernel.peer_fins(CLIENT);
         });
+        settle(&mut stage);
         connects(&stage);
         settle(&mut stage);
         assert_eq!(sent(&stage, BACKEND), bytes as u64, "{}", story(&stage));
@@ -175,11 +198,4 @@ fn a_fin_that_came_before_the_connect_is_passed_on_behind_the_bytes() {
         settle(&mut stage);
         ended(&stage, End::ClientClosed);
     }
-}
-
-#[test]
-fn a_client_that_is_gone_before_the_connect_costs_none() {
-    let stage = Stage::start_after(world(WIDE, &[Fate::Up]), WIDE, |kernel| kernel.peer_resets(CLIENT));
-    ended(&stage, End::ClientReset);
-    assert_eq!(stage.world.picked, []);
 }

@@ -57,6 +57,8 @@ pub(crate) struct Tcp {
     pub(crate) opened: Moment,
     pub(crate) fd: Fd,
     pub(crate) link: Link,
+    /// The last acknowledgement of its handshake waits to travel with bytes: the backend doesn't see the connection.
+    pub(crate) owes_handshake: bool,
     /// The balancer knows how the connect went.
     pub(crate) is_settled: bool,
     pub(crate) buffers: Buffers,
@@ -207,6 +209,7 @@ impl Kernel {
             opened: self.now,
             fd: Fd::Open,
             link,
+            owes_handshake: side == Side::Backend,
             is_settled: false,
             buffers,
             segments: VecDeque::new(),

@@ -141,6 +141,12 @@ pub(crate) fn check_rest(stage: &Stage) {
                     "stalls: {way:?} has {waiting} bytes or an end, and no event will come"
                 ));
             }
+            if target.owes_handshake && !target.rst_arrived {
+                wrong.push(format!(
+                    "{:?} doesn't see the connection, and nobody tells it",
+                    target.side
+                ));
+            }
             if takes_more && source.read > target.sent {
                 wrong.push(format!("stalls: holds bytes that {:?} would take", target.side));
             }

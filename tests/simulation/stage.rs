@@ -36,7 +36,7 @@ impl Stage {
         Self::start_after(world, client, |_| {})
     }
 
-    /// The same, of a client that has done something by then.
+    /// A client was accepted that has done something by then, and its session starts.
     pub(crate) fn start_after(mut world: SimWorld, client: Buffers, before: impl FnOnce(&mut Kernel)) -> Self {
         let kernel = Rc::clone(&world.kernel);
         let id = kernel

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lb::session::{Connect, Read, SessionOptions, Socket, World, Write};
-use lb::types::{BackendId, ConnectFailure, Lane, Moment, Opening, Side, Way};
+use lb::types::{BackendId, ConnectFailure, Lane, Moment, Side, Way};
 
 use super::kernel::{Buffers, CLIENT, Fate, Fd, Id, Kernel, Link};
 
@@ -109,6 +109,10 @@ impl Socket for SimSocket {
 
     fn connect_outcome(&mut self) -> Connect {
         self.kernel.borrow_mut().connect_outcome(self.id)
+    }
+
+    fn acknowledge(&mut self) {
+        self.kernel.borrow_mut().acknowledge(self.id);
     }
 
     fn unacknowledged_bytes(&self) -> u64 {
@@ -256,17 +260,11 @@ impl World for SimWorld {
         backend.id
     }
 
-    fn connect(&mut self, backend: &Hold, lane: Lane, opening: Opening) -> Result<SimSocket, ConnectFailure> {
+    fn connect(&mut self, backend: &Hold, lane: Lane) -> Result<SimSocket, ConnectFailure> {
         self.check_connect(lane);
         let (fate, delay) = self.plans.pop_front().unwrap_or((Fate::Up, Duration::from_millis(1)));
         let mut kernel = self.kernel.borrow_mut();
         kernel.trace(|| format!("  connect to {:?} by {lane:?}: {fate:?} in {delay:?}", backend.id));
-        let has_read = kernel.sockets[CLIENT].read > 0;
-        if has_read != (opening == Opening::Bytes) {
-            kernel.violate(format!(
-                "connects with {opening:?} while it has read of the client: {has_read}"
-            ));
-        }
         kernel.progress += 1;
         if let Fate::Immediate(failure) = fate {
             let is_alone = kernel.sockets.iter().skip(1).all(|attempt| attempt.fd != Fd::Open);

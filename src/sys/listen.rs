@@ -1,0 +1,51 @@
+//! Listeners, and what is accepted from them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, Socket, Type};
+
+use super::socket::{NOTSENT_BYTES, optional};
+
+/// Connections that may wait in a listener's queue; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// What a client may have sent that its backend hasn't taken (`SO_RCVBUF`). It may be far away: 10 MB/s a connection at a round trip of 50 ms.
+const CLIENT_RECEIVE_BYTES: usize = 524_288;
+
+/// Opens a listener. What accepted sockets inherit is set here once: no Nagle delay, the bound on unsent bytes.
+///
+/// # Errors
+/// `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `EMFILE`.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // "[::]:9000" and "0.0.0.0:9000" are two addresses, and may both be listed.
+        socket.set_only_v6(true)?;
+    }
+    optional("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    // An urgent byte (MSG_OOB) is taken out of the stream unless it is asked for in line: no byte is ours to lose.
+    optional("SO_OOBINLINE", socket.set_out_of_band_inline(true));
+    optional("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(NOTSENT_BYTES));
+    optional("SO_RCVBUF", socket.set_recv_buffer_size(CLIENT_RECEIVE_BYTES));
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Takes one waiting connection; non-blocking, close-on-exec.
+///
+/// The address is the one accept4(2) gave: a peer that has reset already has none to ask for later.
+///
+/// # Errors
+/// As accept(2): `EAGAIN` when none waits, `EMFILE` and kin, `ECONNABORTED` for one that is gone.
+pub fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
+    let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let address = address.ok_or(Errno::CONNABORTED)?;
+    Ok((socket, SocketAddr::try_from(address).map_err(|_| Errno::CONNABORTED)?))
+}
