@@ -61,6 +61,9 @@ struct Arguments {
     bench: bool,
 }
 
+/// What a shell says of a program that Ctrl-C has ended.
+const INTERRUPTED: i32 = 130;
+
 /// Any reason to give up.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
@@ -81,6 +84,11 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
+    ctrlc::set_handler(|| {
+        stage::end_all();
+        place::remove_all();
+        std::process::exit(INTERRUPTED);
+    })?;
     let place = Place::new()?;
     let mut contenders = contender::all(arguments.lb.as_deref(), arguments.haproxy.as_deref())?;
     if !arguments.beside.is_empty() {

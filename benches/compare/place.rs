@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::thread::{CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity, sched_setaffinity};
 
@@ -99,6 +100,17 @@ impl Cores<'_> {
     }
 }
 
+/// The namespaces that exist, for when the whole is interrupted.
+static OPEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Removes every namespace that still exists.
+pub(crate) fn remove_all() {
+    for name in OPEN.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // There is nobody left to tell.
+        ip(&["netns", "del", &name]).ok();
+    }
+}
+
 /// A network namespace with nothing but a loopback interface; gone when dropped.
 struct Namespace {
     name: String,
@@ -112,6 +124,7 @@ impl Namespace {
         }
         let name = format!("lbbench{}x{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         ip(&["netns", "add", &name])?;
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
         let namespace = Self { name };
         ip(&["-n", &namespace.name, "link", "set", "lo", "up"])?;
         Ok(namespace)
@@ -128,6 +141,9 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
+        OPEN.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name| *name != self.name);
         if let Err(failure) = ip(&["netns", "del", &self.name]) {
             crate::say(&format!("network namespace {} is left behind: {failure}", self.name));
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,20 @@ use crate::Failure;
 const START_MAX: Duration = Duration::from_secs(10);
 /// Between two looks whether it does: none of the peers tells.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// The programs that run, for when the whole is interrupted.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Ends every program that still runs, without waiting for it.
+pub(crate) fn end_all() {
+    for id in RUNNING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        ask_to_end(id);
+    }
+}
+
+fn ask_to_end(id: u32) -> bool {
+    Pid::from_raw(id.cast_signed()).is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok())
+}
 
 /// A program that was started. Dropped, it is ended.
 #[derive(Debug)]
@@ -41,6 +56,7 @@ impl Program {
             .env_remove("RUST_LOG")
             .spawn()
             .map_err(|error| format!("{name}: {error}"))?;
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(child.id());
         Ok(Self { child })
     }
 
@@ -75,9 +91,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        let id = self.child.id();
+        RUNNING
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|running| *running != id);
         // By TERM first: nginx's master takes its workers along only then.
-        let asked =
-            Pid::from_raw(self.child.id().cast_signed()).is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
+        let asked = ask_to_end(id);
         let until = Instant::now().checked_add(Duration::from_millis(500));
         while asked && matches!(self.child.try_wait(), Ok(None)) && until.is_some_and(|until| Instant::now() < until) {
             // lb drains what is left of its sessions; nobody waits for that here.
