@@ -38,7 +38,8 @@
 //! 1. [`acceptor`]: `burst` accepts, `admit` takes its places under the limits and hands it to a worker's inbox.
 //! 2. [`worker`]: `run.rs`, `adopt`: a slot, one registration with epoll, a session.
 //! 3. [`session`]: `connecting.rs` picks ([`service::Service::pick`] -> [`balance`]) and connects; silence brings a rival,
-//!    failure the next backend; not a byte is read from the client before one stands.
+//!    failure the next backend; not a byte is read from the client before one stands. The handshake's last acknowledgement waits
+//!    for the client's first bytes, a turn at most (`relay.rs`, `HandshakeEnd`).
 //! 4. `session/relay.rs`: two ways, each `session/direction.rs`, `pump`: source -> (buffer | pipe) -> target. What can't be
 //!    written waits, and its source rests. FIN behind every byte, RST behind every byte.
 //! 5. `worker/run.rs`, `finish`: one [`observe::End`]; the guards give back what they took.
@@ -52,7 +53,8 @@
 //! | a kind of probe | `health/check.rs` |
 //! | when copying becomes splicing | `session/direction.rs`, the constants |
 //! | what an errno means | `sys/errno.rs` |
-//! | buffers in the kernel | `sys/socket.rs`, the constants |
+//! | buffers in the kernel | `sys/socket.rs` towards backends, `sys/listen.rs` towards clients: the constants |
+//! | what the speed is measured with | `benches/compare/`: `case.rs`; the peers' settings: `scripts/bench/` |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]

@@ -138,7 +138,10 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
         html.display(),
         results.seconds
     ));
-    Ok(())
+    match results.failures_of_ours() {
+        0 => Ok(()),
+        count => Err(format!("{count} measurements of lb, or without a balancer, failed; see above").into()),
+    }
 }
 
 /// Everyone once. Who begins changes from round to round, so that nobody always comes after the same neighbour.

@@ -107,7 +107,7 @@ fn picture(results: &Results, case: &Case, metric: Metric) -> Plot {
 const fn scale(metric: Metric) -> f64 {
     match metric {
         Metric::BytesPerSecond => 1e-9,
-        Metric::CpuPerRequest | Metric::P50 | Metric::P99 | Metric::P999 => 1e6,
+        Metric::CpuPerRequest | Metric::P50 | Metric::AddedP50 | Metric::P99 | Metric::P999 => 1e6,
         Metric::Memory => 1e-6,
         Metric::RequestsPerSecond | Metric::CpuPerGigabyte | Metric::MemoryPerConnection => 1.0,
     }
@@ -117,7 +117,7 @@ const fn unit(metric: Metric) -> &'static str {
     match metric {
         Metric::RequestsPerSecond => "requests/s",
         Metric::BytesPerSecond => "GB/s",
-        Metric::CpuPerRequest | Metric::P50 | Metric::P99 | Metric::P999 => "µs",
+        Metric::CpuPerRequest | Metric::P50 | Metric::AddedP50 | Metric::P99 | Metric::P999 => "µs",
         Metric::CpuPerGigabyte => "s",
         Metric::Memory => "MB",
         Metric::MemoryPerConnection => "bytes",

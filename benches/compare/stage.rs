@@ -1,8 +1,8 @@
 //! The programs of one measurement: started, watched, and ended by id, whatever happens.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -71,7 +71,7 @@ impl Program {
     /// Waits until it accepts connections.
     pub(crate) fn await_listening(&mut self, address: SocketAddr) -> Result<(), Failure> {
         let until = Instant::now().checked_add(START_MAX).ok_or("no such time")?;
-        while TcpStream::connect(address).is_err() {
+        while !is_listening(address.port())? {
             if let Some(status) = self.child.try_wait()? {
                 return Err(format!("it ended with {status} before it listened on {address}").into());
             }
@@ -87,6 +87,26 @@ impl Program {
     pub(crate) fn usage(&self) -> Usage {
         usage_of(self.child.id())
     }
+}
+
+/// Read from the kernel's list, not tried: iperf3's server takes the first connection for its client. The format is in proc(5),
+/// `/proc/net/tcp`; state 0A is LISTEN. Of the calling thread's network namespace.
+fn is_listening(port: u16) -> Result<bool, Failure> {
+    let wanted = format!(":{port:04X}");
+    for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
+        let text = match fs::read_to_string(table) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            text => text?,
+        };
+        let is_found = text.lines().any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&wanted)) && fields.nth(1) == Some("0A")
+        });
+        if is_found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Drop for Program {

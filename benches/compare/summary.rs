@@ -27,6 +27,8 @@ pub(crate) enum Metric {
     CpuPerRequest,
     CpuPerGigabyte,
     P50,
+    /// The median response time beyond that without a balancer.
+    AddedP50,
     P99,
     P999,
     Memory,
@@ -61,6 +63,7 @@ impl Metric {
             Self::CpuPerRequest => "CPU/request",
             Self::CpuPerGigabyte => "CPU/GB",
             Self::P50 => "p50",
+            Self::AddedP50 => "added p50",
             Self::P99 => "p99",
             Self::P999 => "p99.9",
             Self::Memory => "memory",
@@ -68,13 +71,13 @@ impl Metric {
         }
     }
 
-    pub(crate) const fn of(self, sample: &Sample) -> f64 {
+    const fn of(self, sample: &Sample) -> f64 {
         match self {
             Self::RequestsPerSecond => sample.requests_per_second,
             Self::BytesPerSecond => sample.bytes_per_second,
             Self::CpuPerRequest => sample.cpu_seconds_per_request,
             Self::CpuPerGigabyte => sample.cpu_seconds_per_gigabyte,
-            Self::P50 => sample.p50_seconds,
+            Self::P50 | Self::AddedP50 => sample.p50_seconds,
             Self::P99 => sample.p99_seconds,
             Self::P999 => sample.p99_9_seconds,
             Self::Memory => sample.memory_bytes,
@@ -88,7 +91,9 @@ impl Metric {
             Self::RequestsPerSecond => format!("{value:.0}"),
             Self::BytesPerSecond => format!("{:.2}", value / 1e9),
             Self::CpuPerGigabyte => format!("{value:.3} s"),
-            Self::CpuPerRequest | Self::P50 | Self::P99 | Self::P999 => format!("{:.1} µs", value * 1e6),
+            Self::CpuPerRequest | Self::P50 | Self::AddedP50 | Self::P99 | Self::P999 => {
+                format!("{:.1} µs", value * 1e6)
+            }
             Self::Memory => format!("{:.1} MB", value / 1e6),
             Self::MemoryPerConnection => format!("{value:.0} B"),
         }
@@ -99,13 +104,14 @@ impl Case {
     /// What is told of it, the most telling first.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
         use Metric::{
-            BytesPerSecond, CpuPerGigabyte, CpuPerRequest, Memory, MemoryPerConnection, P50, P99, P999,
+            AddedP50, BytesPerSecond, CpuPerGigabyte, CpuPerRequest, Memory, MemoryPerConnection, P50, P99, P999,
             RequestsPerSecond,
         };
         match (self.load, self.per) {
             (Load::Idle { .. }, _) => vec![MemoryPerConnection, Memory],
             (Load::Open { .. }, _) => vec![P50, P99, P999, CpuPerRequest],
             (_, Per::Gigabyte) => vec![BytesPerSecond, CpuPerGigabyte],
+            (Load::Closed { conns: 1, .. }, _) => vec![RequestsPerSecond, CpuPerRequest, P50, AddedP50, P99, P999],
             _ if self.is_scaling => vec![RequestsPerSecond, CpuPerRequest, Memory, P99],
             _ => vec![RequestsPerSecond, CpuPerRequest, P50, P99, P999],
         }
@@ -153,18 +159,45 @@ impl Results {
             .count()
     }
 
+    /// The value of each round that has one.
+    fn values(&self, case: &str, contender: &str, metric: Metric) -> Vec<(usize, f64)> {
+        let value = |(round, sample): (usize, &Sample)| {
+            let mut value = metric.of(sample);
+            if metric == Metric::AddedP50 {
+                let (_, direct) = self.samples(case, "direct").find(|(other, _)| *other == round)?;
+                value -= direct.p50_seconds;
+            }
+            Some((round, value))
+        };
+        self.samples(case, contender).filter_map(value).collect()
+    }
+
     pub(crate) fn figure(&self, case: &str, contender: &str, metric: Metric) -> Option<Figure> {
-        figure(self.samples(case, contender).map(|(_, sample)| metric.of(sample)))
+        figure(self.values(case, contender, metric).into_iter().map(|(_, value)| value))
+    }
+
+    /// Measurements of lb, or without a balancer, that failed.
+    pub(crate) fn failures_of_ours(&self) -> usize {
+        let is_ours = |record: &&Record| record.contender == "lb" || record.contender == "direct";
+        self.records
+            .iter()
+            .filter(is_ours)
+            .filter(|record| record.sample.is_err())
+            .count()
     }
 
     /// What lb has for each one that `contender` has: taken round by round, so that a machine whose speed drifts doesn't matter
     /// much, and then the median of that.
     pub(crate) fn ratio(&self, case: &str, contender: &str, metric: Metric) -> Option<Figure> {
-        figure(self.samples(case, "lb").filter_map(|(round, of_lb)| {
-            let (_, other) = self.samples(case, contender).find(|(other, _)| *other == round)?;
-            let (of_lb, other) = (metric.of(of_lb), metric.of(other));
-            (other > 0.0).then(|| of_lb / other)
-        }))
+        let others = self.values(case, contender, metric);
+        figure(
+            self.values(case, "lb", metric)
+                .into_iter()
+                .filter_map(|(round, of_lb)| {
+                    let (_, other) = others.iter().find(|(other, _)| *other == round)?;
+                    (*other > 0.0).then(|| of_lb / other)
+                }),
+        )
     }
 
     pub(crate) fn to_json(&self) -> Value {

@@ -61,8 +61,11 @@ fn row(results: &Results, case: &Case, label: &str) -> Vec<String> {
     }];
     for metric in case.metrics() {
         // No balancer uses no time for it.
-        let is_void =
-            label == "direct" && matches!(metric, Metric::CpuPerRequest | Metric::CpuPerGigabyte | Metric::Memory);
+        let is_void = label == "direct"
+            && matches!(
+                metric,
+                Metric::CpuPerRequest | Metric::CpuPerGigabyte | Metric::Memory | Metric::AddedP50
+            );
         let figure = results.figure(&case.id, label, metric).filter(|_| !is_void);
         cells.push(figure.map_or_else(
             || "-".to_owned(),
