@@ -8,15 +8,16 @@
 #![allow(clippy::expect_used, reason = "what can't go on stops the measurement")]
 
 use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Bencher, BenchmarkId, Criterion};
-use lb::balance::{Balancer, PolicyName};
-use lb::pool::{Admin, Backend, BackendGuard, Health, Member, Pool};
-use lb::service::Service;
+use lb::balance::{Balancer, HashKey, PolicyName};
+use lb::pool::{Backend, BackendGuard, Health, Member, Pool};
+use lb::service::{Service, ServiceSettings};
 use lb::session::SessionOptions;
-use lb::types::{BackendAddr, BackendId, ServiceId};
+use lb::types::{BackendAddr, BackendId, ClientAddr, Moment, ServiceId};
 
 const BACKENDS: [usize; 3] = [3, 100, 10_000];
 const WORKERS: u16 = 2;
@@ -45,12 +46,10 @@ const fn mixed_weight(place: u16) -> u16 {
 fn member(place: u16, (weight, health): (u16, Health)) -> Member {
     let address = BackendAddr("127.0.0.1:9001".parse().expect("an address"));
     let id = BackendId(u32::from(place));
+    let backend = Backend::new(id, &format!("backend-{place}"), address, None, 3, WORKERS);
     Member {
-        backend: Arc::new(Backend::new(id, &format!("backend-{place}"), address, None, 3, WORKERS)),
-        weight,
-        backup: false,
         health,
-        admin: Admin::Active,
+        ..Member::new(Arc::new(backend), u32::from(place).saturating_add(1), weight)
     }
 }
 
@@ -62,19 +61,37 @@ fn service(policy: PolicyName, backends: usize, state: State) -> Service {
         hedge_after: None,
         idle_timeout: Duration::from_secs(300),
         half_close_timeout: Duration::from_secs(30),
+        latency_every: None,
+    };
+    let settings = ServiceSettings {
+        options,
+        connections_max: None,
+        hash_key: HashKey::Connection,
+        sticky: None,
+        seed: 1,
     };
     let balancer = Balancer::new(Pool::new(members.collect()), policy);
-    Service::new(ServiceId(0), "bench", options, None, balancer)
+    Service::new(ServiceId(0), "bench", settings, balancer)
+}
+
+/// Anyone: the hashing policies go by the number of the connection.
+fn client() -> ClientAddr {
+    ClientAddr(SocketAddr::from((Ipv4Addr::LOCALHOST, 7)))
 }
 
 fn begin_one_end_one(bencher: &mut Bencher, service: &Service) {
     let balancer = service.balancer();
     let eligible = balancer.pool().eligible().iter();
     let for_good: Vec<_> = eligible.map(|member| BackendGuard::take(&member.backend)).collect();
-    let mut live: Vec<_> = for_good.iter().map(|_| service.pick(&[]).expect("a backend")).collect();
+    let mut live: Vec<_> = for_good
+        .iter()
+        .map(|_| service.pick(client(), Moment::START, &[]).expect("a backend"))
+        .collect();
     let mut oldest = 0;
     bencher.iter(|| {
-        let guard = service.pick(black_box(&[])).expect("a backend");
+        let guard = service
+            .pick(client(), Moment::START, black_box(&[]))
+            .expect("a backend");
         if oldest == live.len() {
             oldest = 0;
         }

@@ -1,14 +1,15 @@
 //! What the data path takes from the allocator: nothing, to choose a backend.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use alloc_tracker::{Allocator, Session};
-use lb::balance::{Balancer, PolicyName};
-use lb::pool::{Admin, Backend, Health, Member, Pool};
-use lb::service::Service;
+use lb::balance::{Balancer, HashKey, PolicyName};
+use lb::pool::{Backend, Health, Member, Pool};
+use lb::service::{Service, ServiceSettings, StickySettings};
 use lb::session::SessionOptions;
-use lb::types::{BackendAddr, BackendId, ServiceId};
+use lb::types::{BackendAddr, BackendId, ClientAddr, Moment, ServiceId};
 
 /// Counts what each thread allocates, for all tests of this program.
 #[global_allocator]
@@ -29,20 +30,22 @@ fn allocations(run: impl FnOnce()) -> u64 {
 }
 
 /// Its backends have all weights; a tenth is down, and each has room for so many sessions.
-fn service(policy: PolicyName, backends: u16, sessions_max: Option<u32>) -> Service {
-    let member = |place: u16| Member {
-        backend: Arc::new(Backend::new(
-            BackendId(u32::from(place)),
+fn service(policy: PolicyName, backends: u16, sessions_max: Option<u32>, sticky: Option<StickySettings>) -> Service {
+    let member = |place: u16| {
+        let number = u32::from(place);
+        let address = BackendAddr("127.0.0.1:1".parse().unwrap());
+        let backend = Backend::new(
+            BackendId(number),
             &format!("backend-{place}"),
-            BackendAddr("127.0.0.1:1".parse().unwrap()),
+            address,
             sessions_max,
             3,
             1,
-        )),
-        weight: place.wrapping_mul(97) % 256 + 1,
-        backup: false,
-        health: if place % 10 == 9 { Health::Down } else { Health::Up },
-        admin: Admin::Active,
+        );
+        Member {
+            health: if place % 10 == 9 { Health::Down } else { Health::Up },
+            ..Member::new(Arc::new(backend), number + 1, place.wrapping_mul(97) % 256 + 1)
+        }
     };
     let balancer = Balancer::new(Pool::new((0..backends).map(member).collect()), policy);
     let second = Duration::from_secs(1);
@@ -52,8 +55,16 @@ fn service(policy: PolicyName, backends: u16, sessions_max: Option<u32>) -> Serv
         hedge_after: None,
         idle_timeout: second,
         half_close_timeout: second,
+        latency_every: Some(second),
     };
-    Service::new(ServiceId(0), "test", options, None, balancer)
+    let settings = ServiceSettings {
+        options,
+        connections_max: None,
+        hash_key: HashKey::SourceAddress,
+        sticky,
+        seed: 1,
+    };
+    Service::new(ServiceId(0), "test", settings, balancer)
 }
 
 #[test]
@@ -63,18 +74,29 @@ fn an_allocation_is_counted() {
 
 #[test]
 fn a_pick_never_allocates_whatever_the_policy_the_size_and_the_outcome() {
-    for policy in PolicyName::ALL {
+    let stickiness = StickySettings {
+        ttl: Duration::from_secs(60),
+        size: 10,
+    };
+    for (policy, sticky) in PolicyName::ALL
+        .into_iter()
+        .flat_map(|policy| [(policy, None), (policy, Some(stickiness))])
+    {
         for backends in [3, 100, 10_000] {
             let tried = [BackendId(0), BackendId(2)];
-            let free = service(policy, backends, None);
-            let full = service(policy, backends, Some(0));
+            let free = service(policy, backends, None, sticky);
+            let full = service(policy, backends, Some(0), sticky);
+            let pick = |service: &Service, tried: &[BackendId], number: u16| {
+                let client = ClientAddr(SocketAddr::from((Ipv4Addr::LOCALHOST, number)));
+                service.pick(client, Moment::START, tried).is_some()
+            };
             // arc-swap keeps a note of each thread that reads, which it makes at the thread's first read.
-            assert!(free.pick(&[]).is_some());
+            assert!(pick(&free, &[], 0));
             let picks = || {
-                for _ in 0..100 {
-                    assert!(free.pick(&[]).is_some());
-                    assert!(free.pick(&tried).is_some());
-                    assert!(full.pick(&[]).is_none());
+                for number in 0..100 {
+                    assert!(pick(&free, &[], number));
+                    assert!(pick(&free, &tried, number));
+                    assert!(!pick(&full, &[], number));
                 }
             };
             assert_eq!(allocations(picks), 0, "{policy:?}, {backends} backends");

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use lb::config::{self, AccessLog, Backend, Balance, Check, Config, Health, Log, Problems, Runtime, Service};
+use lb::config::{
+    self, AccessLog, Backend, Balance, Check, Config, HashKey, Health, Log, Problems, RingHash, Runtime, Service,
+    Sticky,
+};
 
 mod hostile;
 
@@ -171,7 +174,18 @@ fn every_key_arrives_in_its_value() {
         listen: ["0.0.0.0:9000", "[::1]:9000", "127.0.0.1:0", "127.0.0.1:0"]
             .map(address)
             .to_vec(),
-        balance: Balance::LeastConnections,
+        balance: Balance::Ring {
+            hash: RingHash::Quadratic {
+                slots: 1_024,
+                virtual_nodes: 7,
+            },
+            load_thousandths: Some(2_500),
+        },
+        hash_key: HashKey::SourceAddress,
+        sticky: Some(Sticky {
+            ttl: Duration::from_secs(3_600),
+            size: 5_000,
+        }),
         connections_max: Some(1_000),
         connect_timeout: ms(1_500),
         connect_retries: 0,
@@ -188,6 +202,7 @@ fn every_key_arrives_in_its_value() {
             rise: 1,
             fall: 1_000,
             port: Some(9101),
+            slow_start: Some(Duration::from_secs(30)),
         },
         backends: vec![
             Backend {
@@ -222,6 +237,36 @@ fn every_key_arrives_in_its_value() {
             log,
             services: vec![service]
         }
+    );
+}
+
+#[test]
+fn each_policy_has_its_own_keys_and_defaults() {
+    let balances: Vec<Balance> = good("every_balance.toml")
+        .services
+        .into_iter()
+        .map(|service| service.balance)
+        .collect();
+    let ring = |hash, load_thousandths| Balance::Ring { hash, load_thousandths };
+    let maglev = |slots, load_thousandths| Balance::Maglev {
+        slots,
+        load_thousandths,
+    };
+    let quadratic = RingHash::Quadratic {
+        slots: 512,
+        virtual_nodes: 9,
+    };
+    assert_eq!(
+        balances,
+        [
+            Balance::RoundRobin,
+            Balance::RandomTwo,
+            Balance::Fastest,
+            maglev(65_537, Some(1_250)),
+            maglev(251, None),
+            ring(RingHash::Xxh3 { virtual_nodes: 4_096 }, Some(1_250)),
+            ring(quadratic, Some(1_001)),
+        ]
     );
 }
 

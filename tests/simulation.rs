@@ -10,6 +10,7 @@ mod calls;
 mod connects;
 mod driver;
 mod kernel;
+mod latency;
 mod model;
 mod peer;
 mod resets;

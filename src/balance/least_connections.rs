@@ -16,8 +16,8 @@ pub(super) fn choose<'a>(members: &'a [Member], key: Key, excluded: &[BackendId]
         let active = member.backend.active();
         // active / weight < best_active / best_weight, without the division
         let is_better = best.is_none_or(|(best_active, best_member)| {
-            u64::from(active).saturating_mul(u64::from(best_member.weight))
-                < u64::from(best_active).saturating_mul(u64::from(member.weight))
+            u64::from(active).saturating_mul(u64::from(best_member.share()))
+                < u64::from(best_active).saturating_mul(u64::from(member.share()))
         });
         // Asked last: few are better, and the limit lies on another cache line than the count.
         if is_better && may_take(member, excluded) {

@@ -4,29 +4,34 @@
 //! locks nothing, opens no socket and reads no clock. Every policy ends for every pool: what is down, full, of weight 0 or
 //! excluded is passed over, and when nothing is left there is no choice.
 
+mod bound;
+mod dice;
+mod fastest;
+mod key;
 mod least_connections;
+mod lots;
+mod maglev;
+mod policy;
+mod quadratic;
+mod random_two;
+mod ring;
 mod round_robin;
+mod schedule;
 #[cfg(test)]
 mod tests;
+mod wheel;
+
+pub use bound::LoadFactor;
+pub use dice::dice;
+pub use key::{HashKey, Key};
+pub use policy::PolicyName;
 
 use crate::pool::{BackendGuard, Member, Pool};
 use crate::types::BackendId;
 
+use lots::Lots;
 use round_robin::Schedule;
-
-/// The name of a policy, as in `balance`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PolicyName {
-    /// Smooth weighted round robin.
-    RoundRobin,
-    /// Fewest live sessions for its weight.
-    LeastConnections,
-}
-
-impl PolicyName {
-    /// Every policy: what is asserted and measured of each.
-    pub const ALL: [Self; 2] = [Self::RoundRobin, Self::LeastConnections];
-}
+use wheel::Wheel;
 
 /// A pool with what its policy has worked out for it. Immutable: swapped whole, so the two can't disagree.
 #[derive(Debug)]
@@ -39,13 +44,9 @@ pub struct Balancer {
 enum Policy {
     RoundRobin(Schedule),
     LeastConnections,
-}
-
-/// What a pick goes by.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// A number that each pick of the service draws anew: 0, 1, 2, … over all workers together.
-    pub turn: u64,
+    RandomTwo(Lots),
+    Fastest(Lots),
+    Hashed(Wheel),
 }
 
 /// A backend that a policy chose.
@@ -60,11 +61,19 @@ impl Balancer {
     /// Works out what `policy` needs for `pool`.
     #[must_use]
     pub fn new(pool: Pool, policy: PolicyName) -> Self {
+        let members = pool.eligible();
         let policy = match policy {
-            PolicyName::RoundRobin => {
-                Policy::RoundRobin(Schedule::new(pool.eligible().iter().map(|member| member.weight)))
-            }
+            PolicyName::RoundRobin => Policy::RoundRobin(Schedule::new(members)),
             PolicyName::LeastConnections => Policy::LeastConnections,
+            PolicyName::RandomTwo => Policy::RandomTwo(Lots::new(members)),
+            PolicyName::Fastest => Policy::Fastest(Lots::new(members)),
+            PolicyName::Ring { virtual_nodes, bound } => Policy::Hashed(ring::wheel(members, virtual_nodes, bound)),
+            PolicyName::QuadraticRing {
+                slots,
+                virtual_nodes,
+                bound,
+            } => Policy::Hashed(quadratic::wheel(members, slots, virtual_nodes, bound)),
+            PolicyName::Maglev { slots, bound } => Policy::Hashed(maglev::wheel(members, slots, bound)),
         };
         Self { pool, policy }
     }
@@ -78,10 +87,14 @@ impl Balancer {
     /// Chooses a backend that isn't `excluded`, and takes a hold on it. `None`: no backend can take the connection.
     #[must_use]
     pub fn pick(&self, key: Key, excluded: &[BackendId]) -> Option<BackendGuard> {
+        let members = self.pool.eligible();
         loop {
             let choice = match &self.policy {
-                Policy::RoundRobin(schedule) => schedule.choose(self.pool.eligible(), key, excluded),
-                Policy::LeastConnections => least_connections::choose(self.pool.eligible(), key, excluded),
+                Policy::RoundRobin(schedule) => schedule.choose(members, key, excluded),
+                Policy::LeastConnections => least_connections::choose(members, key, excluded),
+                Policy::RandomTwo(lots) => random_two::choose(lots, members, key, excluded),
+                Policy::Fastest(lots) => fastest::choose(lots, members, key, excluded),
+                Policy::Hashed(wheel) => wheel.choose(members, key, excluded),
             }?;
             let guard = match choice.seen {
                 None => BackendGuard::take(&choice.member.backend),

@@ -7,7 +7,7 @@ use super::problems::{Findings, quoted};
 use super::reader::{Integers, Table};
 use super::scalars;
 use super::values::{Check, Health};
-use super::{CHECKS_IN_A_ROW_MAX, EXPECT_BYTES_MAX, HEALTH_INTERVAL, HEALTH_TIMEOUT, HTTP_PATH_BYTES_MAX};
+use super::{CHECKS_IN_A_ROW_MAX, EXPECT_BYTES_MAX, HEALTH_INTERVAL, HEALTH_TIMEOUT, HTTP_PATH_BYTES_MAX, SLOW_START};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -50,6 +50,7 @@ pub(super) fn health(table: &Table, findings: &mut Findings) -> Option<Health> {
     let timeout = scalars::duration(table, "timeout", &HEALTH_TIMEOUT, "1s", findings);
     let rise = table.integer("rise", &in_a_row, 2, findings);
     let fall = table.integer("fall", &in_a_row, 3, findings);
+    let slow_start = scalars::duration_or_off(table, "slow_start", &SLOW_START, ("off", "30s"), findings);
     let port = table
         .get("port")
         .and_then(|field| field.integer(&ports, findings))
@@ -67,6 +68,7 @@ pub(super) fn health(table: &Table, findings: &mut Findings) -> Option<Health> {
         rise,
         fall,
         port,
+        slow_start,
     })
 }
 

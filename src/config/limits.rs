@@ -44,3 +44,17 @@ pub const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Du
 pub const HEALTH_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
 /// A probe's whole time.
 pub const HEALTH_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
+/// Longer than a day, and the backend has been up for good.
+pub const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+/// The table counts whole seconds.
+pub const STICKY_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24 * 30);
+/// 18 bytes each: 180 MB.
+pub const STICKY_SIZE_MAX: u32 = 10_000_000;
+/// Slots of a wheel, 4 bytes each, built anew at each change of the pool. At most this many for each service.
+pub const SLOTS_MAX: u32 = 1 << 22;
+/// For each unit of weight.
+pub const VIRTUAL_NODES_MAX: u32 = 10_000;
+/// A Maglev table of less than this is too coarse to be fair to more than two backends.
+pub const MAGLEV_SLOTS_MIN: u32 = 251;
+/// Beyond a hundred times the mean a bound bounds nothing.
+pub const LOAD_FACTOR: RangeInclusive<f64> = 1.0..=100.0;

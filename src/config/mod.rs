@@ -6,6 +6,7 @@
 //!
 //! May not: open a socket, start a thread, read the clock; panic, whatever the bytes.
 
+mod balance;
 mod health;
 mod limits;
 mod load;
@@ -22,7 +23,9 @@ mod whole;
 pub use limits::*;
 pub use load::load;
 pub use problems::{Problem, Problems};
-pub use values::{AccessLog, Backend, Balance, Check, Config, Health, Log, Runtime, Service};
+pub use values::{
+    AccessLog, Backend, Balance, Check, Config, HashKey, Health, Log, RingHash, Runtime, Service, Sticky,
+};
 
 use problems::Findings;
 

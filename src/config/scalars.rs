@@ -44,19 +44,19 @@ pub(super) fn duration(
         .unwrap_or(fallback)
 }
 
-/// The same, or "off".
+/// The same, or "off"; with the default, which may be "off" too, and an example.
 pub(super) fn duration_or_off(
     table: &Table,
     key: &str,
     range: &RangeInclusive<Duration>,
-    default: &str,
+    (default, example): (&str, &str),
     findings: &mut Findings,
 ) -> Option<Duration> {
     let fallback = humantime::parse_duration(default).ok();
     match table.get(key) {
         Some(field) if field.as_str() == Some("off") => None,
         Some(field) => {
-            field_duration(&field, range, &format!(", like \"{default}\", or \"off\""), findings).or(fallback)
+            field_duration(&field, range, &format!(", like \"{example}\", or \"off\""), findings).or(fallback)
         }
         None => fallback,
     }

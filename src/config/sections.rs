@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use log::LevelFilter;
 use toml::de::DeTable;
 
-use super::health;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
 use super::shapes::{BACKEND, FILE, HEALTH, LOG, RUNTIME, SERVICE};
-use super::values::{AccessLog, Backend, Balance, Config, Log, Runtime, Service};
+use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
 use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
+use super::{balance, health};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -109,11 +109,9 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         whole.service(name, &field, findings);
     }
     let listen = listen(table, whole, findings);
-    let policies = [
-        ("round_robin", Balance::RoundRobin),
-        ("least_connections", Balance::LeastConnections),
-    ];
-    let balance = scalars::word(table, "balance", &policies, Balance::RoundRobin, findings);
+    let balance = balance::balance(table, findings);
+    let hash_key = balance::hash_key(table, findings);
+    let sticky = balance::sticky(table, findings);
     let retries = Integers {
         range: 0..=u32::from(CONNECT_RETRIES_MAX),
         zero: "none",
@@ -121,15 +119,20 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let connections_max = connections_max(table, findings);
     let connect_timeout = scalars::duration(table, "connect_timeout", &CONNECT_TIMEOUT, "2s", findings);
     let connect_retries = table.integer("connect_retries", &retries, 2, findings);
-    let hedge_after = scalars::duration_or_off(table, "hedge_after", &CONNECT_TIMEOUT, "200ms", findings);
+    let hedge_after = scalars::duration_or_off(table, "hedge_after", &CONNECT_TIMEOUT, ("200ms", "200ms"), findings);
     let idle_timeout = scalars::duration(table, "idle_timeout", &IDLE_TIMEOUT, "5m", findings);
     let half_close_timeout = scalars::duration(table, "half_close_timeout", &IDLE_TIMEOUT, "30s", findings);
     let health = health::health(&table.section("health", &HEALTH, findings), findings);
     let backends = backends(table, whole, findings);
+    if let Some(balance) = balance {
+        balance::find_too_small(table, balance, backends.len(), findings);
+    }
     Some(Service {
         name: name?.to_owned(),
         listen,
         balance: balance?,
+        hash_key: hash_key?,
+        sticky,
         connections_max,
         connect_timeout,
         connect_retries: u8::try_from(connect_retries).ok()?,

@@ -44,6 +44,11 @@ pub(super) const SERVICE: Shape = Shape {
         "name",
         "listen",
         "balance",
+        "hash_key",
+        "hash",
+        "slots",
+        "virtual_nodes",
+        "load_factor",
         "max_connections",
         "connect_timeout",
         "connect_retries",
@@ -51,7 +56,11 @@ pub(super) const SERVICE: Shape = Shape {
         "idle_timeout",
         "half_close_timeout",
     ],
-    tables: &[("health", HEALTH.header), ("backend", BACKEND.header)],
+    tables: &[
+        ("health", HEALTH.header),
+        ("sticky", STICKY.header),
+        ("backend", BACKEND.header),
+    ],
 };
 
 /// `[service.health]`.
@@ -63,12 +72,20 @@ pub(super) const HEALTH: Shape = Shape {
         "timeout",
         "rise",
         "fall",
+        "slow_start",
         "port",
         "path",
         "expect_status",
         "send",
         "expect",
     ],
+    tables: &[],
+};
+
+/// `[service.sticky]`.
+pub(super) const STICKY: Shape = Shape {
+    header: "[service.sticky]",
+    keys: &["ttl", "size"],
     tables: &[],
 };
 
@@ -80,4 +97,4 @@ pub(super) const BACKEND: Shape = Shape {
 };
 
 /// All of them.
-pub(super) const ALL: [&Shape; 6] = [&FILE, &RUNTIME, &LOG, &SERVICE, &HEALTH, &BACKEND];
+pub(super) const ALL: [&Shape; 7] = [&FILE, &RUNTIME, &LOG, &SERVICE, &HEALTH, &STICKY, &BACKEND];

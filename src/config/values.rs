@@ -67,6 +67,10 @@ pub struct Service {
     pub listen: Vec<SocketAddr>,
     /// The policy.
     pub balance: Balance,
+    /// What the hashing policies know a client by.
+    pub hash_key: HashKey,
+    /// Whether a client keeps its backend; `None` = there is no `[service.sticky]`.
+    pub sticky: Option<Sticky>,
     /// Live sessions of this service; `None` (0 in the file) = no limit of its own.
     pub connections_max: Option<u32>,
     /// How long one connect may take.
@@ -85,13 +89,68 @@ pub struct Service {
     pub backends: Vec<Backend>,
 }
 
-/// `balance`.
+/// `balance`, with the keys that go with each policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// Smooth weighted round robin.
     RoundRobin,
     /// Fewest live connections for its weight.
     LeastConnections,
+    /// The less loaded of two random ones.
+    RandomTwo,
+    /// The one of two random ones that answers sooner.
+    Fastest,
+    /// A hash ring.
+    Ring {
+        /// `hash`, with its keys.
+        hash: RingHash,
+        /// `load_factor` in thousandths, at least 1000; `None` (0 in the file) = unbounded.
+        load_thousandths: Option<u32>,
+    },
+    /// A Maglev table.
+    Maglev {
+        /// A prime.
+        slots: u32,
+        /// As with a ring.
+        load_thousandths: Option<u32>,
+    },
+}
+
+/// `hash` of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingHash {
+    /// Many virtual nodes for each unit of weight.
+    Xxh3 {
+        /// At least 1.
+        virtual_nodes: u32,
+    },
+    /// Few slots, quadratic hashes.
+    Quadratic {
+        /// At least backends x virtual nodes.
+        slots: u32,
+        /// At least 1.
+        virtual_nodes: u32,
+    },
+}
+
+/// `hash_key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    SourceIp,
+    /// The client's address and port.
+    SourceAddress,
+    /// A running number.
+    Connection,
+}
+
+/// `[service.sticky]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sticky {
+    /// A client that was silent for so long is forgotten; whole seconds.
+    pub ttl: Duration,
+    /// Clients remembered.
+    pub size: u32,
 }
 
 /// `[service.health]`.
@@ -109,6 +168,8 @@ pub struct Health {
     pub fall: u32,
     /// Another port than the backend's.
     pub port: Option<u16>,
+    /// How long a backend that came up takes to get its whole weight; `None` = "off".
+    pub slow_start: Option<Duration>,
 }
 
 /// What a probe does.

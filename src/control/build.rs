@@ -1,14 +1,18 @@
 //! From checked configuration to running parts: services with their pools, and what the health thread is to watch.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::balance::{Balancer, PolicyName};
+use crate::balance::{Balancer, HashKey, LoadFactor, PolicyName};
 use crate::config;
 use crate::health::{Check, Plan, Target};
-use crate::pool::{Admin, Backend, Health, Member, Pool};
-use crate::service::Service;
+use crate::pool::{Backend, Member, Pool};
+use crate::service::{Service, ServiceSettings, StickySettings};
 use crate::session::SessionOptions;
 use crate::types::{BackendAddr, BackendId, ServiceId};
+
+/// How often a live session measures its backend, where the policy goes by that.
+const LATENCY_EVERY: Duration = Duration::from_millis(250);
 
 /// All services, and every backend that is checked.
 pub(super) struct Built {
@@ -24,10 +28,14 @@ pub(super) fn build(config: &config::Config, workers: u16) -> Built {
     let mut ids = 0_u32..;
     for (service, id) in config.services.iter().zip((0_u32..).map(ServiceId)) {
         let mut members = Vec::new();
-        for backend in &service.backends {
+        for (backend, number) in service.backends.iter().zip(1..) {
             // The range has no end that a configuration could reach.
             let backend_id = BackendId(ids.next().unwrap_or(u32::MAX));
-            let member = member(backend, service, backend_id, workers);
+            let backend_at_work = Arc::new(backend_at_work(backend, service, backend_id, workers));
+            let member = Member {
+                backup: backend.backup,
+                ..Member::new(backend_at_work, number, backend.weight)
+            };
             if let Some(plan) = plan(&service.health, backend) {
                 let mut address = backend.address;
                 address.set_port(service.health.port.unwrap_or(address.port()));
@@ -42,25 +50,40 @@ pub(super) fn build(config: &config::Config, workers: u16) -> Built {
             members.push(member);
         }
         let balancer = Balancer::new(Pool::new(members), policy(service.balance));
-        let options = SessionOptions {
+        let settings = settings(service);
+        built
+            .services
+            .push(Arc::new(Service::new(id, &service.name, settings, balancer)));
+    }
+    built
+}
+
+fn settings(service: &config::Service) -> ServiceSettings {
+    let is_measured = service.balance == config::Balance::Fastest;
+    ServiceSettings {
+        options: SessionOptions {
             connect_timeout: service.connect_timeout,
             connect_retries: service.connect_retries,
             hedge_after: service.hedge_after,
             idle_timeout: service.idle_timeout,
             half_close_timeout: service.half_close_timeout,
-        };
-        built.services.push(Arc::new(Service::new(
-            id,
-            &service.name,
-            options,
-            service.connections_max,
-            balancer,
-        )));
+            latency_every: is_measured.then_some(LATENCY_EVERY),
+        },
+        connections_max: service.connections_max,
+        hash_key: match service.hash_key {
+            config::HashKey::SourceIp => HashKey::SourceIp,
+            config::HashKey::SourceAddress => HashKey::SourceAddress,
+            config::HashKey::Connection => HashKey::Connection,
+        },
+        sticky: service.sticky.map(|sticky| StickySettings {
+            ttl: sticky.ttl,
+            size: sticky.size,
+        }),
+        seed: fastrand::u64(..),
     }
-    built
 }
 
-fn member(backend: &config::Backend, service: &config::Service, id: BackendId, workers: u16) -> Member {
+fn backend_at_work(backend: &config::Backend, service: &config::Service, id: BackendId, workers: u16) -> Backend {
     // Without checks nothing would bring a backend back, so traffic doesn't put it down either.
     let fall = if service.health.check == config::Check::Off {
         0
@@ -68,20 +91,7 @@ fn member(backend: &config::Backend, service: &config::Service, id: BackendId, w
         service.health.fall
     };
     let address = BackendAddr(backend.address);
-    Member {
-        backend: Arc::new(Backend::new(
-            id,
-            &backend.name,
-            address,
-            backend.connections_max,
-            fall,
-            workers,
-        )),
-        weight: backend.weight,
-        backup: backend.backup,
-        health: Health::Up,
-        admin: Admin::Active,
-    }
+    Backend::new(id, &backend.name, address, backend.connections_max, fall, workers)
 }
 
 fn plan(health: &config::Health, backend: &config::Backend) -> Option<Plan> {
@@ -110,9 +120,35 @@ fn plan(health: &config::Health, backend: &config::Backend) -> Option<Plan> {
     })
 }
 
-pub(super) const fn policy(balance: config::Balance) -> PolicyName {
+/// The policy with its settings.
+pub(super) fn policy(balance: config::Balance) -> PolicyName {
+    let bound = |thousandths: Option<u32>| thousandths.map(|thousandths| LoadFactor { thousandths });
     match balance {
         config::Balance::RoundRobin => PolicyName::RoundRobin,
         config::Balance::LeastConnections => PolicyName::LeastConnections,
+        config::Balance::RandomTwo => PolicyName::RandomTwo,
+        config::Balance::Fastest => PolicyName::Fastest,
+        config::Balance::Maglev {
+            slots,
+            load_thousandths,
+        } => PolicyName::Maglev {
+            slots,
+            bound: bound(load_thousandths),
+        },
+        config::Balance::Ring {
+            hash: config::RingHash::Xxh3 { virtual_nodes },
+            load_thousandths,
+        } => PolicyName::Ring {
+            virtual_nodes,
+            bound: bound(load_thousandths),
+        },
+        config::Balance::Ring {
+            hash: config::RingHash::Quadratic { slots, virtual_nodes },
+            load_thousandths,
+        } => PolicyName::QuadraticRing {
+            slots,
+            virtual_nodes,
+            bound: bound(load_thousandths),
+        },
     }
 }

@@ -7,6 +7,7 @@
 
 mod budget;
 mod build;
+mod ramps;
 mod running;
 mod signals;
 mod start;

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::ramps::Ramps;
 use super::signals::Signal;
 use crate::balance::{Balancer, PolicyName};
 use crate::config::Config;
@@ -15,13 +16,20 @@ use crate::health::Change;
 use crate::observe::{AccessLogGuard, ProcessCounters};
 use crate::pool::{Health, Limiter};
 use crate::service::Service;
-use crate::sys::LoopThread;
+use crate::sys::{Clock, LoopThread};
 use crate::worker::WorkerHandle;
+
+/// How a service's pool is changed.
+pub(super) struct Steering {
+    pub(super) policy: PolicyName,
+    pub(super) ramps: Ramps,
+}
 
 /// A balancer at work.
 pub struct Running {
     pub(super) services: Vec<Arc<Service>>,
-    pub(super) policies: Vec<PolicyName>,
+    /// What belongs to each service, in the same order, and is this thread's alone.
+    pub(super) steering: Vec<Steering>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) process: Arc<Limiter>,
     pub(super) counters: Arc<ProcessCounters>,
@@ -59,10 +67,12 @@ impl Running {
     }
 
     /// The control loop: runs until a signal asks to stop, then drains and stops everything.
-    pub fn serve(self, signals: &Receiver<Signal>) {
+    pub fn serve(mut self, signals: &Receiver<Signal>) {
         let mut signals = signals.clone();
+        let mut next_ramp = crossbeam_channel::never();
         loop {
             crossbeam_channel::select! {
+                recv(next_ramp) -> _ => self.apply(&[]),
                 recv(self.changes) -> change => {
                     // All that have come by now at once: a thousand verdicts make one new pool, not a thousand.
                     self.apply(&change.into_iter().chain(self.changes.try_iter()).collect::<Vec<_>>());
@@ -76,29 +86,52 @@ impl Running {
                     }
                 },
             }
+            next_ramp = self.next_ramp();
         }
         self.stop();
     }
 
-    /// Backends' health changed: swaps in the pools that follow from it, and says so once.
-    pub(super) fn apply(&self, changes: &[Change]) {
-        for (service, policy) in self.services.iter().zip(&self.policies) {
+    /// Tells when a backend in slow start gets its next tenth.
+    fn next_ramp(&self) -> Receiver<Instant> {
+        let now = Clock::now();
+        let moments = self.steering.iter().filter_map(|steering| steering.ramps.next(now));
+        moments.min().map_or_else(crossbeam_channel::never, |moment| {
+            crossbeam_channel::after(moment.since(now))
+        })
+    }
+
+    /// Backends' health changed, or time has passed for those that came up: swaps in the pools that follow from it, and says so once.
+    pub(super) fn apply(&mut self, changes: &[Change]) {
+        let now = Clock::now();
+        for (service, steering) in self.services.iter().zip(&mut self.steering) {
+            let changes = || changes.iter().filter(|change| change.service == service.id);
             let mut verdicts = HashMap::new();
-            for change in changes.iter().filter(|change| change.service == service.id) {
+            for change in changes() {
                 verdicts.insert(change.backend, change.health); // of several on one backend the last one counts
             }
             let before = service.balancer();
-            let Some(pool) = before.pool().with_health(&verdicts) else {
-                continue;
-            };
+            for member in before.pool().members() {
+                match verdicts.get(&member.backend.id) {
+                    Some(Health::Up) if member.health == Health::Down => steering.ramps.begin(member.backend.id, now),
+                    Some(Health::Down) => steering.ramps.end(member.backend.id),
+                    _ => {}
+                }
+            }
+            let changed = before.pool().changed(|member| {
+                let id = member.backend.id;
+                member.health = verdicts.get(&id).copied().unwrap_or(member.health);
+                member.ramp = steering.ramps.of(id, now);
+            });
+            steering.ramps.tidy(now);
+            let Some(pool) = changed else { continue };
             let is_empty = pool.eligible().is_empty();
             let names: HashMap<_, _> = pool
                 .members()
                 .iter()
                 .map(|member| (member.backend.id, Arc::clone(&member.backend.name)))
                 .collect();
-            service.swap_balancer(Balancer::new(pool, *policy));
-            for change in changes.iter().filter(|change| change.service == service.id) {
+            service.swap_balancer(Balancer::new(pool, steering.policy));
+            for change in changes() {
                 let Some(name) = names.get(&change.backend) else {
                     continue;
                 };

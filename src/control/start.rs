@@ -9,7 +9,8 @@ use crossbeam_channel::{bounded, unbounded};
 
 use super::budget::{Budget, BudgetError};
 use super::build::{Built, build, policy};
-use super::running::Running;
+use super::ramps::Ramps;
+use super::running::{Running, Steering};
 use crate::acceptor::{Acceptor, Listener};
 use crate::config::{self, Config};
 use crate::health::Prober;
@@ -126,7 +127,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     };
     let running = Running {
         services,
-        policies: config.services.iter().map(|service| policy(service.balance)).collect(),
+        steering: steering(config),
         addresses,
         process,
         counters,
@@ -140,6 +141,14 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     };
     running.tell_ready(config);
     Ok(running)
+}
+
+fn steering(config: &Config) -> Vec<Steering> {
+    let steering = |service: &config::Service| Steering {
+        policy: policy(service.balance),
+        ramps: Ramps::new(service.health.slow_start),
+    };
+    config.services.iter().map(steering).collect()
 }
 
 fn cores() -> u16 {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 
+use super::latency::PeakEwma;
 use crate::types::{BackendAddr, BackendId, ConnectFailure, Way, WorkerId};
 
 /// A backend, for as long as anything refers to it.
@@ -24,6 +25,8 @@ pub struct Backend {
     connected: AtomicU64,
     failed: AtomicU64,
     failed_in_a_row: AtomicU32,
+    /// How long it takes to answer; measured only where the policy goes by it.
+    pub latency: CachePadded<PeakEwma>,
     moved: Box<[CachePadded<Moved>]>,
 }
 
@@ -81,6 +84,7 @@ impl Backend {
             connected: AtomicU64::default(),
             failed: AtomicU64::default(),
             failed_in_a_row: AtomicU32::default(),
+            latency: CachePadded::default(),
             moved: (0..workers).map(|_| CachePadded::default()).collect(),
         }
     }

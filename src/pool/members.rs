@@ -1,7 +1,7 @@
 //! The pool of a service at one moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::backend::Backend;
 use crate::types::BackendId;
@@ -24,11 +24,45 @@ pub enum Admin {
     Draining,
 }
 
+/// How much of its weight a backend has got back since it came up: slow start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ramp(u8);
+
+impl Ramp {
+    /// Steps from nothing to all.
+    pub const STEPS: u8 = 10;
+    /// All of it.
+    pub const FULL: Self = Self(Self::STEPS);
+
+    /// What it has `since` it came up, if it takes `whole` to get all back: a tenth at first, then a tenth more for each ninth of
+    /// that time.
+    #[must_use]
+    pub fn after(since: Duration, whole: Duration) -> Self {
+        let ninths = since
+            .as_nanos()
+            .saturating_mul(u128::from(Self::STEPS.saturating_sub(1)))
+            .checked_div(whole.as_nanos());
+        let ninths = ninths
+            .and_then(|ninths| u8::try_from(ninths).ok())
+            .unwrap_or(Self::STEPS);
+        Self(ninths.saturating_add(1).min(Self::STEPS))
+    }
+
+    /// Tenths, 1 to 10.
+    #[must_use]
+    pub const fn tenths(self) -> u8 {
+        self.0
+    }
+}
+
 /// A backend in a pool.
 #[derive(Clone, Debug)]
 pub struct Member {
     /// The backend.
     pub backend: Arc<Backend>,
+    /// Its number in the service, from 1 in the order of the file. It stays the same for as long as the backend is there, whoever
+    /// else comes or goes.
+    pub number: u32,
     /// 0 = takes no new session.
     pub weight: u16,
     /// Used only while no other is up.
@@ -37,9 +71,35 @@ pub struct Member {
     pub health: Health,
     /// What the operator wants.
     pub admin: Admin,
+    /// How much of its weight counts.
+    pub ramp: Ramp,
 }
 
 impl Member {
+    /// A backend in use, with nothing against it.
+    #[must_use]
+    pub const fn new(backend: Arc<Backend>, number: u32, weight: u16) -> Self {
+        Self {
+            backend,
+            number,
+            weight,
+            backup: false,
+            health: Health::Up,
+            admin: Admin::Active,
+            ramp: Ramp::FULL,
+        }
+    }
+
+    /// Its part of the load, beside those of the others: the weight in steps of the ramp.
+    #[must_use]
+    pub fn share(&self) -> u32 {
+        u32::from(self.weight).saturating_mul(u32::from(self.ramp.tenths()))
+    }
+
+    fn state(&self) -> (u16, bool, Health, Admin, Ramp) {
+        (self.weight, self.backup, self.health, self.admin, self.ramp)
+    }
+
     /// Whether a new session may go to it at all; whether it is full is another question, asked at each pick.
     #[must_use]
     pub const fn is_eligible(&self) -> bool {
@@ -52,6 +112,8 @@ impl Member {
 pub struct Pool {
     members: Box<[Member]>,
     eligible: Box<[Member]>,
+    /// The places of the eligible ones, sorted by identity.
+    by_id: Box<[(BackendId, u32)]>,
 }
 
 impl Pool {
@@ -69,9 +131,12 @@ impl Pool {
         if eligible.is_empty() {
             eligible = choose(true);
         }
+        let mut by_id: Box<[_]> = eligible.iter().map(|member| member.backend.id).zip(0..).collect();
+        by_id.sort_unstable();
         Self {
             members: members.into(),
             eligible,
+            by_id,
         }
     }
 
@@ -87,20 +152,23 @@ impl Pool {
         &self.eligible
     }
 
-    /// The same pool with other verdicts on some backends. `None` if that changes nothing.
+    /// The eligible member that is this backend. O(log backends).
     #[must_use]
-    pub fn with_health(&self, verdicts: &HashMap<BackendId, Health>) -> Option<Self> {
+    pub fn find(&self, backend: BackendId) -> Option<&Member> {
+        let found = self.by_id.binary_search_by_key(&backend, |(id, _)| *id).ok()?;
+        let (_, place) = self.by_id.get(found)?;
+        self.eligible.get(usize::try_from(*place).ok()?)
+    }
+
+    /// The same pool after `change` was done to each member. `None` if that changes nothing.
+    #[must_use]
+    pub fn changed(&self, mut change: impl FnMut(&mut Member)) -> Option<Self> {
         let mut members = self.members.to_vec();
-        let mut is_news = false;
-        for member in &mut members {
-            if let Some(health) = verdicts
-                .get(&member.backend.id)
-                .filter(|health| **health != member.health)
-            {
-                member.health = *health;
-                is_news = true;
-            }
-        }
+        members.iter_mut().for_each(&mut change);
+        let is_news = members
+            .iter()
+            .zip(&self.members)
+            .any(|(after, before)| after.state() != before.state());
         is_news.then(|| Self::new(members))
     }
 }
@@ -114,12 +182,17 @@ mod tests {
         let address = BackendAddr("127.0.0.1:1".parse().unwrap());
         let backend = Arc::new(Backend::new(BackendId(id), &format!("b{id}"), address, None, 3, 1));
         Member {
-            backend,
-            weight,
             backup,
-            health: Health::Up,
-            admin: Admin::Active,
+            ..Member::new(backend, id, weight)
         }
+    }
+
+    fn judged(pool: &Pool, id: u32, health: Health) -> Option<Pool> {
+        pool.changed(|member| {
+            if member.backend.id == BackendId(id) {
+                member.health = health;
+            }
+        })
     }
 
     fn eligible(pool: &Pool) -> Vec<u32> {
@@ -130,25 +203,33 @@ mod tests {
     fn backups_are_used_only_while_no_other_is_up() {
         let pool = Pool::new(vec![member(1, 1, false), member(2, 1, true), member(3, 0, false)]);
         assert_eq!(eligible(&pool), [1]);
-        let pool = pool
-            .with_health(&HashMap::from([(BackendId(1), Health::Down)]))
-            .unwrap();
+        let pool = judged(&pool, 1, Health::Down).unwrap();
         assert_eq!(eligible(&pool), [2]);
-        let pool = pool
-            .with_health(&HashMap::from([(BackendId(2), Health::Down)]))
-            .unwrap();
+        let pool = judged(&pool, 2, Health::Down).unwrap();
         assert!(eligible(&pool).is_empty());
-        let pool = pool.with_health(&HashMap::from([(BackendId(1), Health::Up)])).unwrap();
+        let pool = judged(&pool, 1, Health::Up).unwrap();
         assert_eq!(eligible(&pool), [1]);
     }
 
     #[test]
     fn a_verdict_that_changes_nothing_makes_no_new_pool() {
         let pool = Pool::new(vec![member(1, 1, false)]);
-        assert!(pool.with_health(&HashMap::from([(BackendId(1), Health::Up)])).is_none());
-        assert!(
-            pool.with_health(&HashMap::from([(BackendId(9), Health::Down)]))
-                .is_none()
-        );
+        assert!(judged(&pool, 1, Health::Up).is_none());
+        assert!(judged(&pool, 9, Health::Down).is_none());
+    }
+
+    #[test]
+    fn only_an_eligible_backend_is_found() {
+        let pool = Pool::new(vec![member(7, 1, false), member(3, 0, false), member(5, 1, false)]);
+        let found = |id| pool.find(BackendId(id)).map(|member| member.backend.id.0);
+        assert_eq!([7, 3, 5, 4].map(found), [Some(7), None, Some(5), None]);
+    }
+
+    #[test]
+    fn a_ramp_begins_at_a_tenth_and_is_over_in_its_time() {
+        let whole = Duration::from_secs(9);
+        let tenths = |millis| Ramp::after(Duration::from_millis(millis), whole).tenths();
+        assert_eq!([0, 999, 1000, 8999, 9000, 1_000_000].map(tenths), [1, 1, 2, 9, 10, 10]);
+        assert_eq!(Ramp::after(Duration::ZERO, Duration::ZERO), Ramp::FULL);
     }
 }

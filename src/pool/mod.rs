@@ -5,8 +5,10 @@
 
 mod backend;
 mod guard;
+mod latency;
 mod members;
 
 pub use backend::{Backend, BackendTotals, TrafficFailure};
 pub use guard::{BackendGuard, Limiter, Permit};
-pub use members::{Admin, Health, Member, Pool};
+pub use latency::PeakEwma;
+pub use members::{Admin, Health, Member, Pool, Ramp};

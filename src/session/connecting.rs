@@ -224,7 +224,7 @@ impl<W: World> Connecting<W> {
             wire, backend, started, ..
         } = self.attempts.swap_remove(place);
         let took = world.now().since(started);
-        world.note_connected(&backend, took);
+        world.note_connected(&backend, took, &self.tried);
         Some(Connected {
             client: self.client,
             backend_wire: wire,

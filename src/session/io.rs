@@ -68,6 +68,8 @@ pub trait Socket: Sized + Debug {
     fn connect_outcome(&mut self) -> Connect;
     /// Ends the handshake of a connect whose last acknowledgement still waits to travel with bytes.
     fn acknowledge(&mut self);
+    /// The kernel's smoothed round-trip time to the peer, if it has one.
+    fn round_trip(&self) -> Option<Duration>;
     /// Bytes written that the peer's kernel hasn't acknowledged.
     fn unacknowledged_bytes(&self) -> u64;
     /// Closes in order: what was written still arrives, then FIN.
@@ -101,8 +103,10 @@ pub trait World {
     fn connect(&mut self, backend: &Self::Backend, lane: Lane) -> Result<Self::Socket, ConnectFailure>;
     /// Leave to race; `None` when too many do.
     fn race(&mut self) -> Option<Self::Race>;
-    /// A connect succeeded.
-    fn note_connected(&mut self, backend: &Self::Backend, took: Duration);
+    /// A connect succeeded, after those of `tried` were tried, itself among them.
+    fn note_connected(&mut self, backend: &Self::Backend, took: Duration, tried: &[BackendId]);
+    /// A backend was measured: it took so long to answer.
+    fn note_latency(&mut self, backend: &Self::Backend, took: Duration);
     /// A connect failed.
     fn note_connect_failed(&mut self, backend: &Self::Backend, failure: ConnectFailure);
     /// Another backend is tried.

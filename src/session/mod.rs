@@ -9,6 +9,7 @@
 mod connecting;
 mod direction;
 mod io;
+mod latency;
 mod relay;
 mod resetting;
 
@@ -38,6 +39,8 @@ pub struct SessionOptions {
     pub idle_timeout: Duration,
     /// The same, once one side has finished.
     pub half_close_timeout: Duration,
+    /// How often a live session measures its backend; `None` = nobody wants to know.
+    pub latency_every: Option<Duration>,
 }
 
 /// What a session wants after it was called.
@@ -214,7 +217,8 @@ impl<W: World> Session<W> {
                     return Step::Ended(End::ConnectFailed);
                 };
                 self.tally.connect = Some(took);
-                let mut relay = Relay::new(client, backend_wire, backend, world.now());
+                let measures = world.options().latency_every.is_some();
+                let mut relay = Relay::new(client, backend_wire, backend, world.now(), measures);
                 let verdict = relay.begin(world);
                 self.phase = Phase::Relay(relay);
                 self.after_relay(verdict, world)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::direction::{Direction, Ending, Flow, Pump, Wire};
 use super::io::{Socket, World};
+use super::latency::Stopwatch;
 use super::resetting::Resetting;
 use super::{SHORTAGE_PAUSE, SessionOptions};
 use crate::observe::End;
@@ -30,6 +31,7 @@ pub(super) struct Relay<W: World> {
     /// Who finished or failed first: it is named in the end.
     first: First,
     handshake: HandshakeEnd,
+    stopwatch: Stopwatch,
 }
 
 /// Where the last acknowledgement of the connect is, without which the backend doesn't see the connection.
@@ -68,6 +70,7 @@ impl<W: World> Relay<W> {
         backend_wire: Wire<W::Socket>,
         backend: W::Backend,
         now: Moment,
+        measures: bool,
     ) -> Self {
         Self {
             client,
@@ -81,6 +84,11 @@ impl<W: World> Relay<W> {
             retry_at: Moment::NEVER,
             first: First::Nobody,
             handshake: HandshakeEnd::Waits,
+            stopwatch: if measures {
+                Stopwatch::Ready(now)
+            } else {
+                Stopwatch::Off
+            },
         }
     }
 
@@ -229,13 +237,18 @@ impl<W: World> Relay<W> {
         }
         let ((to_backend_before, to_client_before), ..) = before;
         let (to_backend, to_client) = self.moved();
-        for (way, bytes) in [
-            (Way::ToBackend, to_backend.saturating_sub(to_backend_before)),
-            (Way::ToClient, to_client.saturating_sub(to_client_before)),
-        ] {
+        let moved = (
+            to_backend.saturating_sub(to_backend_before),
+            to_client.saturating_sub(to_client_before),
+        );
+        for (way, bytes) in [(Way::ToBackend, moved.0), (Way::ToClient, moved.1)] {
             if bytes > 0 {
                 world.note_moved(&self.backend, way, bytes);
             }
+        }
+        if self.stopwatch != Stopwatch::Off {
+            let asked = (&self.backend, &self.backend_wire.socket);
+            self.stopwatch.note((moved.0 > 0, moved.1 > 0), asked, world);
         }
         if before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
             self.note_active(world.now());

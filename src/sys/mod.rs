@@ -1,7 +1,7 @@
 //! What std lacks: epoll, wake-ups, socket options, pipes and splice, limits, the clock.
 //!
 //! One function a system call, each with what its errors mean. Called by `worker`, `acceptor`, `control` and the probes.
-//! The only room that may hold `unsafe` (two blocks, in `raw`); everything else goes through rustix and socket2.
+//! The only room that may hold `unsafe` (in `raw`); everything else goes through rustix and socket2.
 //! File descriptors are owned: what a function returns is closed when it is dropped.
 
 mod clock;
@@ -23,7 +23,7 @@ pub use listen::{accept, listen};
 pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
-pub use raw::{unacknowledged_bytes, wake_without_preempting};
+pub use raw::{round_trip, unacknowledged_bytes, wake_without_preempting};
 pub use socket::{acknowledge, begin_connect, finish_write, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop};
 pub use wake::{Doorbell, Waker};

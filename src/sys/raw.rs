@@ -1,7 +1,9 @@
-//! The two system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, and sched_setscheduler for SCHED_BATCH.
+//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, and sched_setscheduler for SCHED_BATCH.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
@@ -18,6 +20,34 @@ pub fn unacknowledged_bytes(socket: impl AsFd) -> io::Result<u64> {
     // put_user of an int), which is the Output of this Getter. A file that doesn't know the opcode writes nothing and fails.
     let unsent = unsafe { ioctl(socket, Getter::<SIOCOUTQ, i32>::new())? };
     Ok(u64::try_from(unsent).unwrap_or(0))
+}
+
+/// The kernel's smoothed round-trip time to the peer (`TCP_INFO`, tcp(7); `tcpi_rtt`, RFC 6298): what its packets were acknowledged
+/// in. A program that answers late is seen in it only where the acknowledgement waited for the answer.
+///
+/// # Errors
+/// `ENOTSOCK` or `EOPNOTSUPP` on what is no TCP socket.
+#[allow(unsafe_code)]
+pub fn round_trip(socket: impl AsFd) -> io::Result<Duration> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
+    // SAFETY: the descriptor is open as long as `socket` is borrowed; the kernel writes at most `length` bytes, which is what the
+    // buffer has, and the length itself.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a tcp_info is integers only, for which zeroes are values too, where an older kernel wrote less.
+    let info = unsafe { info.assume_init() };
+    Ok(Duration::from_micros(u64::from(info.tcpi_rtt)))
 }
 
 /// From now on the calling thread, when it is woken, doesn't interrupt whoever runs on its core: it comes next (`SCHED_BATCH`,
@@ -49,7 +79,7 @@ pub fn wake_without_preempting() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     #[test]
@@ -62,6 +92,21 @@ mod tests {
         let chunk = [0_u8; 65_536];
         while ours.write(&chunk).is_ok() {}
         assert!(unacknowledged_bytes(&ours).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_connection_that_moved_bytes_has_a_round_trip_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        ours.write_all(b"ping").unwrap();
+        theirs.read_exact(&mut [0; 4]).unwrap();
+        let round_trip = round_trip(&ours).unwrap();
+        assert!(
+            round_trip > Duration::ZERO && round_trip < Duration::from_secs(10),
+            "{round_trip:?}"
+        );
+        assert!(super::round_trip(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Connect, Read, SessionOptions, Socket, World, Write};
 use crate::sys::{self, Decision, Doorbell, LocalPorts, Poller};
-use crate::types::{BackendId, ConnectFailure, Handshake, Lane, Moment, SessionKey, Token, Way, WorkerId};
+use crate::types::{BackendId, ClientAddr, ConnectFailure, Handshake, Lane, Moment, SessionKey, Token, Way, WorkerId};
 
 /// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
 pub const SCRATCH_BYTES: usize = 16_384;
@@ -37,14 +37,16 @@ pub(super) struct Real {
     pub(super) moved_bytes: u64,
     /// Whose turn it is.
     pub(super) key: SessionKey,
-    /// And of which service.
+    /// And whose client's, of which service.
+    pub(super) client: ClientAddr,
     pub(super) service: Arc<Service>,
 }
 
 impl Real {
     /// Sets the world for one session's turn.
-    pub(super) fn enter(&mut self, key: SessionKey, service: &Arc<Service>) {
+    pub(super) fn enter(&mut self, key: SessionKey, client: ClientAddr, service: &Arc<Service>) {
         self.key = key;
+        self.client = client;
         if !Arc::ptr_eq(&self.service, service) {
             self.service = Arc::clone(service);
         }
@@ -145,6 +147,10 @@ impl Socket for RealSocket {
         }
     }
 
+    fn round_trip(&self) -> Option<Duration> {
+        self.0.as_ref().and_then(|socket| sys::round_trip(socket).ok())
+    }
+
     fn unacknowledged_bytes(&self) -> u64 {
         // A socket that can't be asked is gone, and waits for nothing.
         self.0
@@ -175,7 +181,7 @@ impl World for Real {
     fn pick(&mut self, tried: &[BackendId]) -> Option<BackendGuard> {
         #[cfg(test)]
         assert!(&*self.service.name != FAULTY_SERVICE, "injected");
-        self.service.pick(tried)
+        self.service.pick(self.client, self.now, tried)
     }
 
     fn id(backend: &BackendGuard) -> BackendId {
@@ -196,13 +202,24 @@ impl World for Real {
         self.races.take()
     }
 
-    fn note_connected(&mut self, backend: &BackendGuard, took: Duration) {
+    fn note_connected(&mut self, backend: &BackendGuard, took: Duration, tried: &[BackendId]) {
         log::trace!(
             "{}: connected to {} in {took:?}",
             self.service.name,
             backend.backend().name
         );
         backend.backend().note_connected();
+        if self.service.options.latency_every.is_some() {
+            self.note_latency(backend, took);
+        }
+        if tried.len() > 1 {
+            self.service
+                .note_redispatched(self.client, self.now, backend.backend().id, tried);
+        }
+    }
+
+    fn note_latency(&mut self, backend: &BackendGuard, took: Duration) {
+        backend.backend().latency.note(self.now, took);
     }
 
     fn note_connect_failed(&mut self, backend: &BackendGuard, failure: ConnectFailure) {

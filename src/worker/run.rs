@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -119,6 +120,7 @@ impl Worker {
                 index: 0,
                 generation: 0,
             },
+            client: ClientAddr(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             service: Arc::clone(&context.service),
         };
         Ok(Self {
@@ -248,7 +250,7 @@ impl Worker {
             ticket.end = End::Refused;
             return;
         }
-        self.world.enter(key, &ticket.service);
+        self.world.enter(key, client, &ticket.service);
         let world = &mut self.world;
         let started = catch_unwind(AssertUnwindSafe(|| Session::start(socket, world)));
         let Ok((session, step)) = started else {
@@ -271,7 +273,7 @@ impl Worker {
     /// Calls a session, if it still lives. A panic costs that session, and no other.
     fn call(&mut self, key: SessionKey, with: impl FnOnce(&mut Session<Real>, &mut Real) -> Step) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        self.world.enter(key, &slot.ticket.service);
+        self.world.enter(key, slot.client, &slot.ticket.service);
         let world = &mut self.world;
         match catch_unwind(AssertUnwindSafe(|| with(&mut slot.session, world))) {
             Ok(step) => self.after(key, step),

@@ -11,10 +11,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
-use crate::balance::{Balancer, PolicyName};
+use crate::balance::{Balancer, HashKey, PolicyName};
 use crate::observe::{AccessLog, End, ProcessCounters};
-use crate::pool::{Admin, Backend, Health, Limiter, Member, Pool, TrafficFailure};
-use crate::service::Service;
+use crate::pool::{Backend, Limiter, Member, Pool, TrafficFailure};
+use crate::service::{Service, ServiceSettings};
 use crate::session::SessionOptions;
 use crate::sys::Doorbell;
 use crate::types::{BackendAddr, BackendId, ClientAddr, ServiceId, WorkerId};
@@ -38,16 +38,19 @@ fn service(name: &str, address: std::net::SocketAddr) -> Arc<Service> {
         hedge_after: None,
         idle_timeout: PATIENCE,
         half_close_timeout: PATIENCE,
+        latency_every: None,
     };
-    let member = Member {
-        backend: Arc::new(Backend::new(BackendId(0), "b", BackendAddr(address), None, 3, 1)),
-        weight: 1,
-        backup: false,
-        health: Health::Up,
-        admin: Admin::Active,
-    };
+    let backend = Backend::new(BackendId(0), "b", BackendAddr(address), None, 3, 1);
+    let member = Member::new(Arc::new(backend), 1, 1);
     let balancer = Balancer::new(Pool::new(vec![member]), PolicyName::RoundRobin);
-    Arc::new(Service::new(ServiceId(0), name, options, None, balancer))
+    let settings = ServiceSettings {
+        options,
+        connections_max: None,
+        hash_key: HashKey::SourceIp,
+        sticky: None,
+        seed: 1,
+    };
+    Arc::new(Service::new(ServiceId(0), name, settings, balancer))
 }
 
 fn rig() -> Rig {

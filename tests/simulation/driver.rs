@@ -113,6 +113,7 @@ fn options(rng: &mut Rng, is_friendly: bool) -> SessionOptions {
         hedge_after: rng.percent(50).then(|| millis(rng, &[1, 5, 50])),
         idle_timeout: millis(rng, slow),
         half_close_timeout: millis(rng, slow),
+        latency_every: rng.percent(50).then(|| millis(rng, &[1, 250])),
     }
 }
 

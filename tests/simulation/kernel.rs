@@ -4,6 +4,7 @@
 //! never do is noted in `violations` at the call that does it; the driver looks after every call.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use lb::types::{BackendId, ConnectFailure, Lane, Moment, Readiness, Side};
 
@@ -150,6 +151,8 @@ pub(crate) struct Kernel {
     pub(crate) faults: Faults,
     pub(crate) pipe_slots: usize,
     pub(crate) pipe_bytes: usize,
+    /// Of every connection, as the kernel knows it.
+    pub(crate) round_trip: Option<Duration>,
     pub(crate) violations: Vec<String>,
     /// Calls into the session so far.
     pub(crate) call: u64,
@@ -179,6 +182,7 @@ impl Kernel {
             faults: Faults::default(),
             pipe_slots: 16,
             pipe_bytes: 65_536,
+            round_trip: None,
             violations: Vec::new(),
             call: 0,
             operations: 0,

@@ -115,6 +115,10 @@ impl Socket for SimSocket {
         self.kernel.borrow_mut().acknowledge(self.id);
     }
 
+    fn round_trip(&self) -> Option<Duration> {
+        self.kernel.borrow().round_trip
+    }
+
     fn unacknowledged_bytes(&self) -> u64 {
         self.kernel.borrow().sockets[self.id].unacknowledged as u64
     }
@@ -166,6 +170,8 @@ pub(crate) struct SimWorld {
     pub(crate) failures: Vec<(BackendId, ConnectFailure)>,
     pub(crate) redispatches: u32,
     pub(crate) connected: Vec<BackendId>,
+    /// As measured of the backend that won.
+    pub(crate) latencies: Vec<Duration>,
     /// As noted: to the backend, to the client.
     pub(crate) moved: (u64, u64),
 }
@@ -187,6 +193,7 @@ impl SimWorld {
             failures: Vec::new(),
             redispatches: 0,
             connected: Vec::new(),
+            latencies: Vec::new(),
             moved: (0, 0),
         }
     }
@@ -289,9 +296,22 @@ impl World for SimWorld {
         (self.races.get() < self.races_max).then(|| Counted::new(&self.races))
     }
 
-    fn note_connected(&mut self, backend: &Hold, _took: Duration) {
+    fn note_latency(&mut self, backend: &Hold, took: Duration) {
+        let mut kernel = self.kernel.borrow_mut();
+        if self.options.latency_every.is_none() || self.connected.last() != Some(&backend.id) {
+            kernel.violate(format!("measured {:?}, and nobody asked", backend.id));
+        }
+        drop(kernel);
+        self.latencies.push(took);
+    }
+
+    fn note_connected(&mut self, backend: &Hold, _took: Duration, tried: &[BackendId]) {
         self.connected.push(backend.id);
         let mut kernel = self.kernel.borrow_mut();
+        if tried != self.picked {
+            let picked = &self.picked;
+            kernel.violate(format!("says it tried {tried:?}, but got {picked:?}"));
+        }
         kernel.active_at = kernel.now;
         kernel.winner = kernel
             .sockets

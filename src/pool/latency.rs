@@ -1,0 +1,150 @@
+//! How long a backend takes to answer, lately: a peak-sensitive moving average that fades with time.
+//!
+//! After Finagle's `PeakEwma` (twitter/finagle, "The Peak EWMA load metric"): a sample above the average becomes the average at
+//! once, one below pulls it down by the time since the last, and with no sample at all it fades towards nothing, so that a backend
+//! which was slow is tried again some day. Written and read by all workers, without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::types::Moment;
+
+/// In this time the past fades to 1/e of its say: Finagle's default.
+const DECAY: Duration = Duration::from_secs(10);
+/// A longer silence tells of the protocol (a query that waits for news), not of the backend.
+const SAMPLE_MAX: Duration = Duration::from_secs(5);
+/// A tick of the stamp is 2^22 ns, 4 ms: 32 bits of them last for 208 days, and a backend that nobody has asked for so long is
+/// judged by one sample too old.
+const TICK_BITS: u32 = 22;
+
+/// The average, and when it was last written: both in one word, so that they can't be of different samples.
+#[derive(Debug, Default)]
+pub struct PeakEwma(AtomicU64);
+
+/// The word, read. The average is in seconds; 0 = never measured.
+#[derive(Clone, Copy)]
+struct Reading {
+    seconds: f32,
+    tick: u32,
+}
+
+impl Reading {
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "each half is cut out of the bits it was put into"
+    )]
+    const fn from_bits(bits: u64) -> Self {
+        Self {
+            seconds: f32::from_bits((bits >> 32) as u32),
+            tick: bits as u32,
+        }
+    }
+
+    const fn to_bits(self) -> u64 {
+        ((self.seconds.to_bits() as u64) << 32) | self.tick as u64
+    }
+
+    /// What is left of the past at `tick`: 1 = all.
+    fn weight(self, tick: u32) -> f32 {
+        let ticks = tick.wrapping_sub(self.tick);
+        // Another worker's wake began later than this one's: no time has passed.
+        let ticks = if ticks > u32::MAX / 2 { 0 } else { ticks };
+        let elapsed = Duration::from_nanos(u64::from(ticks) << TICK_BITS);
+        (-elapsed.as_secs_f32() / DECAY.as_secs_f32()).exp()
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the stamp wraps, and is compared so")]
+const fn tick(now: Moment) -> u32 {
+    (now.since(Moment::START).as_nanos() >> TICK_BITS) as u32
+}
+
+impl PeakEwma {
+    /// An answer took so long.
+    pub fn note(&self, now: Moment, took: Duration) {
+        // At least a nanosecond: 0 stands for "never measured".
+        let sample = took.clamp(Duration::from_nanos(1), SAMPLE_MAX).as_secs_f32();
+        let tick = tick(now);
+        let _written = self.0.fetch_update(Relaxed, Relaxed, |bits| {
+            let before = Reading::from_bits(bits);
+            let past = before.weight(tick);
+            let seconds = if sample >= before.seconds * past {
+                sample
+            } else {
+                before.seconds.mul_add(past, sample * (1.0 - past))
+            };
+            Some(Reading { seconds, tick }.to_bits())
+        });
+    }
+
+    /// The average in seconds, faded to `now`. `None`: it was never measured.
+    #[must_use]
+    pub fn seconds(&self, now: Moment) -> Option<f32> {
+        let reading = Reading::from_bits(self.0.load(Relaxed));
+        (reading.seconds > 0.0).then(|| reading.seconds * reading.weight(tick(now)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::START.plus(Duration::from_millis(millis))
+    }
+
+    fn millis(average: &PeakEwma, now: u64) -> f32 {
+        average.seconds(at(now)).unwrap() * 1e3
+    }
+
+    #[test]
+    fn a_peak_counts_at_once_and_fades_by_1_over_e_in_ten_seconds() {
+        let average = PeakEwma::default();
+        assert_eq!(average.seconds(at(5)), None);
+        average.note(at(0), Duration::from_millis(1));
+        average.note(at(0), Duration::from_millis(100));
+        assert!((millis(&average, 0) - 100.0).abs() < 0.1);
+        assert!((millis(&average, 10_000) - 36.8).abs() < 0.1);
+    }
+
+    #[test]
+    fn quick_answers_bring_it_down_with_time_not_with_their_number() {
+        let (few, many) = (PeakEwma::default(), PeakEwma::default());
+        for average in [&few, &many] {
+            average.note(at(0), Duration::from_millis(100));
+        }
+        few.note(at(10_000), Duration::from_millis(1));
+        for now in 1..=10_000 {
+            many.note(at(now), Duration::from_millis(1));
+        }
+        // 36.8 of the peak, and 63.2 % of 1 ms, either way.
+        assert!((millis(&few, 10_000) - 37.4).abs() < 0.2);
+        assert!((millis(&many, 10_000) - 37.4).abs() < 0.4);
+    }
+
+    proptest! {
+        #[test]
+        fn it_stays_between_the_fastest_and_the_slowest_sample(
+            samples in prop::collection::vec((0..60_000_u64, 1..4_000_u64), 1..50),
+        ) {
+            let average = PeakEwma::default();
+            let (mut now, mut slowest, mut fastest) = (0, 0, u64::MAX);
+            for (pause, took) in samples {
+                now += pause;
+                average.note(at(now), Duration::from_millis(took));
+                (slowest, fastest) = (slowest.max(took), fastest.min(took));
+                let millis = millis(&average, now);
+                prop_assert!(millis >= fastest as f32 * 0.999 && millis <= slowest as f32 * 1.001);
+            }
+        }
+
+        #[test]
+        fn any_moment_gives_a_finite_average(now: u64, later: u64, took: u64) {
+            let average = PeakEwma::default();
+            average.note(Moment::from_nanos(now), Duration::from_nanos(took));
+            let seconds = average.seconds(Moment::from_nanos(later)).unwrap();
+            prop_assert!(seconds.is_finite() && (0.0..=5.001).contains(&seconds));
+        }
+    }
+}
