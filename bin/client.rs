@@ -1,9 +1,9 @@
 //! `client`: a load generator that checks every byte. Parses the command line and calls `lb::load`.
 use clap::Parser;
-use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, StopHandle, parse_size, run};
+use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, ResultFile, StopHandle, parse_size, parse_target, run};
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::net::SocketAddr;
+use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 /// Opens connections to an echo service, sends messages and checks that the very same bytes come back.
 ///
@@ -79,13 +79,13 @@ fn load(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let stop = StopHandle::new();
     let asked = stop.clone();
     ctrlc::set_handler(move || asked.stop())?;
-    let json = arguments.json.clone();
+    // Before the run: a wrong path must not cost one.
+    let json = arguments.json.clone().map(ResultFile::open).transpose()?;
     let report = run(&options(arguments), &stop)?;
     // A reader that went away is no failure of the run.
     drop(write!(io::stdout().lock(), "{report}"));
     if let Some(file) = json {
-        let text = format!("{:#}\n", report.to_json());
-        fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        file.write(&format!("{:#}\n", report.to_json()))?;
     }
     Ok(ExitCode::from(u8::from(!report.is_success())))
 }
@@ -110,11 +110,4 @@ fn options(arguments: Arguments) -> LoadOptions {
         threads: arguments.threads.map_or(cores, |threads| threads as usize),
         ..LoadOptions::new(arguments.target)
     }
-}
-
-fn parse_target(text: &str) -> Result<SocketAddr, String> {
-    let mut addresses = text
-        .to_socket_addrs()
-        .map_err(|error| format!("{error}; an address such as 127.0.0.1:9000 is needed"))?;
-    addresses.next().ok_or_else(|| format!("{text} has no address"))
 }

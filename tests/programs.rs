@@ -83,6 +83,21 @@ fn the_clients_json_has_the_same_figures_as_its_table() {
 }
 
 #[test]
+fn a_result_that_can_not_be_written_ends_the_client_before_its_first_connect() {
+    let (mut server, address) = tcp_server(&["0", "--id", "s"]);
+    let mut client = client(address, "--json /no/such/folder/result");
+    assert_eq!(client.exit_code(), Some(1), "{}", client.story());
+    assert_eq!(
+        client.stderr(),
+        ["cannot write /no/such/folder/result: No such file or directory (os error 2)"]
+    );
+    assert!(client.stdout().is_empty(), "{}", client.story());
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), Some(0));
+    assert_eq!(server.stdout().last().unwrap(), "s: 0 connections, 0 bytes echoed");
+}
+
+#[test]
 fn the_client_finds_one_wrong_byte_and_exits_1() {
     let liar = Backend::serve(|peer| {
         let mut bytes = peer.take(64);

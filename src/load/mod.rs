@@ -18,6 +18,7 @@ mod plan;
 mod ports;
 mod progress;
 mod report;
+mod result_file;
 mod run;
 mod shared;
 mod stats;
@@ -27,7 +28,8 @@ mod worker;
 mod tests;
 
 pub use failure::{FailureKind, LoadError};
-pub use options::{DEFAULT_CONCURRENCY_MAX, LoadOptions, parse_size};
+pub use options::{DEFAULT_CONCURRENCY_MAX, LoadOptions, parse_size, parse_target};
 pub use report::LoadReport;
+pub use result_file::ResultFile;
 pub use run::run;
 pub use shared::StopHandle;
