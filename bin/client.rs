@@ -16,7 +16,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 #[command(
     name = "client",
     version,
-    after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 8 --size 64MiB\n  client --conns 8 --size 64KiB --reply-size 64\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
+    after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 50 --duration 10s --report result.html\n  client --conns 8 --size 64MiB\n  client --conns 8 --size 64KiB --reply-size 64\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
 )]
 struct Arguments {
     /// Where to connect
@@ -58,6 +58,9 @@ struct Arguments {
     /// Write the result and the parameters to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with the result, the parameters and pictures of them to this file too; it opens without a network
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -81,11 +84,15 @@ fn load(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     ctrlc::set_handler(move || asked.stop())?;
     // Before the run: a wrong path must not cost one.
     let json = arguments.json.clone().map(ResultFile::open).transpose()?;
+    let page = arguments.report.clone().map(ResultFile::open).transpose()?;
     let report = run(&options(arguments), &stop)?;
     // A reader that went away is no failure of the run.
     drop(write!(io::stdout().lock(), "{report}"));
     if let Some(file) = json {
         file.write(&format!("{:#}\n", report.to_json()))?;
+    }
+    if let Some(file) = page {
+        file.write(&report.to_html())?;
     }
     Ok(ExitCode::from(u8::from(!report.is_success())))
 }

@@ -36,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ),
     ("cli", &["types", "config", "observe", "control"]),
     ("echo", &[]),
-    ("load", &[]),
+    ("load", &["page"]),
 ];
 
 /// Of `health`, only these touch a socket or a clock; the rest is pure.

@@ -11,6 +11,9 @@ mod connection;
 mod expected;
 mod failure;
 mod fold;
+mod histogram;
+mod html;
+mod human;
 mod lane;
 mod options;
 mod payload;
@@ -22,6 +25,8 @@ mod result_file;
 mod run;
 mod shared;
 mod stats;
+mod throughput;
+mod timeline;
 mod worker;
 
 #[cfg(test)]
