@@ -2,7 +2,7 @@
 //!
 //! Run by `scripts/bench.sh` (`cargo bench --bench compare`). `case` says what is measured, `contender` who takes part, `place` on
 //! which cores and in which network, `stage` starts and ends the programs, `measure` is one measurement; `summary` makes medians
-//! and ratios of them, `table`, `page` and the JSON file tell it. It uses the programs as a user would, and none of lb's rooms.
+//! and ratios of them, `table`, `page` and the JSON file tell it. It uses the programs as a user would, and of lb's rooms only `page`.
 
 mod case;
 mod contender;
@@ -131,7 +131,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     std::fs::create_dir_all(&arguments.out)?;
     let (json, html) = (arguments.out.join("bench.json"), arguments.out.join("bench.html"));
     std::fs::write(&json, serde_json::to_string_pretty(&results.to_json())?)?;
-    std::fs::write(&html, page::html(&results)?)?;
+    std::fs::write(&html, page::html(&results))?;
     say(&format!(
         "\n{} and {} written; {:.0} s",
         json.display(),
