@@ -13,7 +13,7 @@
 //! | [`balance`] | (pool, key) -> backend: one file a policy, pure |
 //! | [`health`] | rise and fall (pure), probes, the thread that runs them |
 //! | [`session`] | one connection as a state machine, over a trait for its sockets |
-//! | [`service`] | a service at run time: what acceptor, workers and control share of it |
+//! | [`service`] | a service at run time: what acceptor, workers and control share of it; which client had which backend |
 //! | [`worker`] | one thread: event loop, sessions, timers, pipes, inbox |
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
 //! | [`control`] | starts everything, is the only one to change it, stops it |
@@ -50,7 +50,9 @@
 //! | what | where |
 //! |---|---|
 //! | a key of lb.toml | `config/shapes.rs`, `config/values.rs`; what it does: `control/build.rs` |
-//! | a policy | a file in `balance/`, a variant in `balance/mod.rs` |
+//! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
+//! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
+//! | how a backend warms up | `control/ramps.rs` |
 //! | a kind of probe | `health/check.rs` |
 //! | when copying becomes splicing | `session/direction.rs`, the constants |
 //! | what an errno means | `sys/errno.rs` |

@@ -132,27 +132,70 @@ fn the_file_of_the_repository_holds_the_documented_defaults() {
     assert_eq!(backends, wanted);
 }
 
-/// The comments of `lb.toml` tell the defaults: with all of them taken as keys, the file means the same.
-#[test]
-fn the_commented_keys_of_lb_toml_show_their_defaults() {
+/// `lb.toml` with the comments of these keys and sections taken as lines of its own, and how many there were.
+fn uncommented(is_wanted: impl Fn(&str) -> bool) -> (String, usize) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
-    let written = fs::read_to_string(&path).expect("a readable file");
-    // These have no default, or belong to another kind of check.
-    let without = ["port", "path", "expect_status", "send", "expect"];
-    let mut uncommented = 0;
-    let lines = written.lines().map(
-        |line| match line.strip_prefix("# ").map(|key| (key, key.split_once(" ="))) {
-            Some((key, Some((name, _)))) if !name.contains(' ') && !without.contains(&name) => {
-                uncommented += 1;
+    let written = fs::read_to_string(path).expect("a readable file");
+    let mut count = 0;
+    let lines = written.lines().map(|line| {
+        let key = line.strip_prefix("# ").map(|key| (key, key.split([' ', '=']).next()));
+        match key {
+            Some((key, Some(name))) if (key.contains(" = ") || name.starts_with('[')) && is_wanted(name) => {
+                count += 1;
                 key
             }
             _ => line,
-        },
-    );
-    let explicit = lines.collect::<Vec<_>>().join("\n");
-    let explicit = config::parse("explicit", &explicit).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(explicit, config::load(&path).expect("a good file"));
-    assert_eq!(uncommented, 20);
+        }
+    });
+    (lines.collect::<Vec<_>>().join("\n"), count)
+}
+
+fn parsed(text: &str) -> Config {
+    config::parse("explicit", text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Keys that belong to one policy each, and to a section that isn't there.
+const OF_MAGLEV: [&str; 2] = ["load_factor", "slots"];
+const OF_RING: [&str; 3] = ["load_factor", "hash", "virtual_nodes"];
+const OF_STICKY: [&str; 3] = ["[service.sticky]", "ttl", "size"];
+
+/// The comments of `lb.toml` tell the defaults: with all of them taken as keys, the file means the same.
+#[test]
+fn the_commented_keys_of_lb_toml_show_their_defaults() {
+    // These have no default, or belong to another kind of check.
+    let without = [
+        "port",
+        "path",
+        "expect_status",
+        "send",
+        "expect",
+        "A",
+        "Needed",
+        "and",
+        "`lb",
+    ];
+    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY].concat();
+    let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
+    assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
+    assert_eq!(count, 22);
+}
+
+#[test]
+fn the_commented_keys_of_each_policy_and_of_sticky_show_their_defaults() {
+    let balance =
+        |text: &str, policy: &str| text.replacen("[[service]]", &format!("[[service]]\nbalance = \"{policy}\""), 1);
+    let (bare, _) = uncommented(|_| false);
+    for (policy, keys) in [("maglev", &OF_MAGLEV[..]), ("ring", &OF_RING)] {
+        let (explicit, count) = uncommented(|name| keys.contains(&name));
+        assert_eq!(parsed(&balance(&explicit, policy)), parsed(&balance(&bare, policy)));
+        assert_eq!(count, keys.len());
+    }
+    let (explicit, count) = uncommented(|name| OF_STICKY.contains(&name));
+    let (section, _) = uncommented(|name| name == OF_STICKY[0]);
+    assert_eq!(parsed(&explicit), parsed(&section));
+    assert!(parsed(&section).services[0].sticky.is_some());
+    assert_eq!(count, OF_STICKY.len());
 }
 
 fn good(name: &str) -> Config {
