@@ -183,8 +183,7 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
 
 #[test]
 fn the_commented_keys_of_each_policy_and_of_sticky_show_their_defaults() {
-    let balance =
-        |text: &str, policy: &str| text.replacen("[[service]]", &format!("[[service]]\nbalance = \"{policy}\""), 1);
+    let balance = |text: &str, policy: &str| text.replacen("name =", &format!("balance = \"{policy}\"\nname ="), 1);
     let (bare, _) = uncommented(|_| false);
     for (policy, keys) in [("maglev", &OF_MAGLEV[..]), ("ring", &OF_RING)] {
         let (explicit, count) = uncommented(|name| keys.contains(&name));
