@@ -96,7 +96,15 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     }
     let mut cases = case::all(arguments.quick);
     if let Some(part) = &arguments.only {
+        let names: Vec<String> = cases.iter().map(|case| case.id.clone()).collect();
         cases.retain(|case| case.id.contains(part.as_str()));
+        if cases.is_empty() {
+            return Err(format!(
+                "--only: found \"{part}\", wanted a part of one of: {}",
+                names.join(", ")
+            )
+            .into());
+        }
     }
     let rounds = arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 7 });
     let seconds = arguments.seconds.unwrap_or(if arguments.quick { 0.6 } else { 2.0 });

@@ -11,7 +11,7 @@ use crate::table;
 pub(crate) fn html(results: &Results) -> String {
     let mut page = Page::new("lb beside its peers");
     page.paragraph(&format!(
-        "{}, {}. {} rounds of {} s each, everyone in turn in every round; bars are medians, whiskers reach from the least to the \
+        "{}, {}. Rounds: {}, measurements of {} s, everyone in turn in every round; bars are medians, whiskers reach from the least to the \
          most. Placement: {}.",
         machine(),
         today(),
