@@ -1,9 +1,10 @@
-//! What choosing a backend costs, by policy, number of backends and state of the pool: `cargo bench --bench policies`.
+//! What choosing a backend costs, by policy, number of backends and state of the pool, and what a change of the pool costs the thread
+//! that makes it: `cargo bench --bench policies`.
 //!
 //! One measured step is what a worker does when one session begins and the oldest one ends: `Service::pick`, and a guard given
 //! back. Each backend has one session for good, so none is ever idle (the dearest case of `least_connections`), and on average
 //! another that comes and goes, so that what ends was last touched long ago.
-//! A new policy comes in by `PolicyName::ALL`. The figures stand in `docs/performance.md`.
+//! A new policy comes in by `PolicyName::all`. The figures stand in `docs/performance.md`.
 
 #![allow(clippy::expect_used, reason = "what can't go on stops the measurement")]
 
@@ -53,8 +54,11 @@ fn member(place: u16, (weight, health): (u16, Health)) -> Member {
     }
 }
 
+fn pool(backends: usize, state: State) -> Pool {
+    Pool::new((0..).take(backends).map(|place| member(place, state(place))).collect())
+}
+
 fn service(policy: PolicyName, backends: usize, state: State) -> Service {
-    let members = (0..).take(backends).map(|place| member(place, state(place)));
     let options = SessionOptions {
         connect_timeout: Duration::from_secs(5),
         connect_retries: 2,
@@ -70,7 +74,7 @@ fn service(policy: PolicyName, backends: usize, state: State) -> Service {
         sticky: None,
         seed: 1,
     };
-    let balancer = Balancer::new(Pool::new(members.collect()), policy);
+    let balancer = Balancer::new(pool(backends, state), policy);
     Service::new(ServiceId(0), "bench", settings, balancer)
 }
 
@@ -86,6 +90,12 @@ fn begin_one_end_one(bencher: &mut Bencher, service: &Service) {
     let mut live: Vec<_> = for_good
         .iter()
         .map(|_| service.pick(client(), Moment::START, &[]).expect("a backend"))
+        .collect();
+    // As many as a service counts of its sessions, which the bound on the load goes by.
+    let _counted: Vec<_> = for_good
+        .iter()
+        .chain(&for_good)
+        .map(|_| service.limiter.take())
         .collect();
     let mut oldest = 0;
     bencher.iter(|| {
@@ -108,15 +118,42 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .sample_size(50)
         .configure_from_args();
-    for policy in PolicyName::ALL {
-        for (case, state) in CASES {
-            let mut group = criterion.benchmark_group(format!("{policy:?}, {case}"));
-            for backends in BACKENDS {
+    for backends in BACKENDS {
+        for policy in PolicyName::all(u32::try_from(backends).expect("few")) {
+            for (case, state) in CASES {
+                let mut group = criterion.benchmark_group(format!("{}, {case}", label(policy)));
                 let service = service(policy, backends, state);
                 group.bench_with_input(BenchmarkId::from_parameter(backends), &service, begin_one_end_one);
+                group.finish();
             }
-            group.finish();
         }
     }
+    let mut group = criterion.benchmark_group("a new pool, mixed weights");
+    group.sample_size(10);
+    for backends in BACKENDS {
+        for policy in PolicyName::all(u32::try_from(backends).expect("few")) {
+            let pool = pool(backends, |place| (mixed_weight(place), Health::Up));
+            group.bench_function(BenchmarkId::new(label(policy), backends), |bencher| {
+                bencher.iter(|| Balancer::new(pool.clone(), policy));
+            });
+        }
+    }
+    group.finish();
     criterion.final_summary();
+}
+
+/// Its word in lb.toml, and whether it is bounded.
+fn label(policy: PolicyName) -> &'static str {
+    match policy {
+        PolicyName::RoundRobin => "round_robin",
+        PolicyName::LeastConnections => "least_connections",
+        PolicyName::RandomTwo => "random_two",
+        PolicyName::Fastest => "fastest",
+        PolicyName::Ring { bound: None, .. } => "ring",
+        PolicyName::Ring { .. } => "ring, load_factor 1.25",
+        PolicyName::QuadraticRing { bound: None, .. } => "ring, quadratic",
+        PolicyName::QuadraticRing { .. } => "ring, quadratic, load_factor 1.25",
+        PolicyName::Maglev { bound: None, .. } => "maglev",
+        PolicyName::Maglev { .. } => "maglev, load_factor 1.25",
+    }
 }

@@ -306,7 +306,7 @@ fn each_policy_has_its_own_keys_and_defaults() {
             Balance::Fastest,
             maglev(65_537, Some(1_250)),
             maglev(251, None),
-            ring(RingHash::Xxh3 { virtual_nodes: 4_096 }, Some(1_250)),
+            ring(RingHash::Xxh3 { virtual_nodes: 2_048 }, Some(1_250)),
             ring(quadratic, Some(1_001)),
         ]
     );

@@ -11,6 +11,7 @@ mod key;
 mod least_connections;
 mod lots;
 mod maglev;
+mod points;
 mod policy;
 mod quadratic;
 mod random_two;
@@ -67,7 +68,7 @@ impl Balancer {
             PolicyName::LeastConnections => Policy::LeastConnections,
             PolicyName::RandomTwo => Policy::RandomTwo(Lots::new(members)),
             PolicyName::Fastest => Policy::Fastest(Lots::new(members)),
-            PolicyName::Ring { virtual_nodes, bound } => Policy::Hashed(ring::wheel(members, virtual_nodes, bound)),
+            PolicyName::Ring { virtual_nodes, bound } => Policy::Hashed(ring::wheel(&pool, virtual_nodes, bound)),
             PolicyName::QuadraticRing {
                 slots,
                 virtual_nodes,

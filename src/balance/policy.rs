@@ -2,6 +2,9 @@
 
 use super::LoadFactor;
 
+/// What a configuration allows on all rings of a service.
+const RING_POINTS_MAX: u32 = 1 << 22;
+
 /// A policy with its settings, as in `balance`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyName {
@@ -15,7 +18,7 @@ pub enum PolicyName {
     Fastest,
     /// A hash ring, weighted by virtual nodes.
     Ring {
-        /// For each unit of weight.
+        /// Of the backend with the greatest weight; those of all together: see `config::RING_POINTS_MAX`.
         virtual_nodes: u32,
         /// `None` = unbounded.
         bound: Option<LoadFactor>,
@@ -39,25 +42,24 @@ pub enum PolicyName {
 }
 
 impl PolicyName {
-    /// Every policy, the hashing ones with and without a bound: what is asserted and measured of each.
-    pub const ALL: [Self; 10] = [
-        Self::RoundRobin,
-        Self::LeastConnections,
-        Self::RandomTwo,
-        Self::Fastest,
-        Self::ring(None),
-        Self::ring(LoadFactor::DEFAULT),
-        Self::quadratic_ring(None),
-        Self::quadratic_ring(LoadFactor::DEFAULT),
-        Self::maglev(None),
-        Self::maglev(LoadFactor::DEFAULT),
-    ];
-
-    const fn ring(bound: Option<LoadFactor>) -> Self {
-        Self::Ring {
-            virtual_nodes: 4096,
-            bound,
-        }
+    /// Every policy as it would be configured for so many backends, the hashing ones with and without a bound: what is asserted and
+    /// measured of each.
+    #[must_use]
+    pub fn all(backends: u32) -> [Self; 10] {
+        let virtual_nodes = RING_POINTS_MAX.checked_div(backends).unwrap_or(1).clamp(1, 2_048);
+        let ring = |bound| Self::Ring { virtual_nodes, bound };
+        [
+            Self::RoundRobin,
+            Self::LeastConnections,
+            Self::RandomTwo,
+            Self::Fastest,
+            ring(None),
+            ring(LoadFactor::DEFAULT),
+            Self::quadratic_ring(None),
+            Self::quadratic_ring(LoadFactor::DEFAULT),
+            Self::maglev(None),
+            Self::maglev(LoadFactor::DEFAULT),
+        ]
     }
 
     const fn quadratic_ring(bound: Option<LoadFactor>) -> Self {

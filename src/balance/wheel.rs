@@ -4,6 +4,7 @@
 
 use twox_hash::XxHash3_64;
 
+use super::points::Points;
 use super::{Choice, Key, LoadFactor, from, may_take, start};
 use crate::pool::Member;
 use crate::types::BackendId;
@@ -19,8 +20,8 @@ const LOOKS_MIN: usize = 64;
 pub(super) enum Entry {
     /// At the slot `hash(key) modulo slots`.
     Modulo(fn(u64, u64) -> u64),
-    /// At the first of these points, sorted, that isn't before the key's hash.
-    Points(Box<[u64]>),
+    /// At the first of these points that isn't before the key's hash.
+    Points(Points),
 }
 
 /// The slots, as places in the list of eligible members, and how to get in.
@@ -84,11 +85,7 @@ impl Wheel {
                 let slots = u64::try_from(count).unwrap_or(u64::MAX);
                 start(hash(id, slots), count)
             }
-            Entry::Points(points) => {
-                let hash = hash(id);
-                let place = points.partition_point(|point| *point < hash);
-                if place < count { place } else { 0 }
-            }
+            Entry::Points(points) => points.enter(hash(id)),
         }
     }
 }

@@ -9,7 +9,9 @@ use super::reader::{Field, Integers, Table};
 use super::scalars;
 use super::shapes::STICKY;
 use super::values::{Balance, HashKey, RingHash, Sticky};
-use super::{LOAD_FACTOR, MAGLEV_SLOTS_MIN, SLOTS_MAX, STICKY_SIZE_MAX, STICKY_TTL, VIRTUAL_NODES_MAX};
+use super::{
+    LOAD_FACTOR, MAGLEV_SLOTS_MIN, RING_POINTS_MAX, SLOTS_MAX, STICKY_SIZE_MAX, STICKY_TTL, VIRTUAL_NODES_MAX,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -43,7 +45,7 @@ const QUADRATIC_SLOTS: u32 = 512;
 /// And its virtual nodes.
 const QUADRATIC_NODES: u32 = 9;
 /// Virtual nodes of the other ring: shares within 2 % of the weights.
-const XXH3_NODES: u32 = 4_096;
+const XXH3_NODES: u32 = 2_048;
 /// The paper's smaller table.
 const MAGLEV_SLOTS: u32 = 65_537;
 /// `load_factor` in thousandths.
@@ -103,8 +105,21 @@ pub(super) fn balance(table: &Table, findings: &mut Findings) -> Option<Balance>
     })
 }
 
-/// Finds a wheel that hasn't room for its backends.
-pub(super) fn find_too_small(table: &Table, balance: Balance, backends: usize, findings: &mut Findings) {
+/// Finds a wheel that hasn't room for its backends, or has too many points for them.
+pub(super) fn find_misfit(table: &Table, balance: Balance, backends: usize, findings: &mut Findings) {
+    if let Balance::Ring {
+        hash: RingHash::Xxh3 { virtual_nodes },
+        ..
+    } = balance
+    {
+        let backends = u32::try_from(backends).unwrap_or(u32::MAX);
+        let most = RING_POINTS_MAX.checked_div(backends).unwrap_or(RING_POINTS_MAX);
+        if virtual_nodes > most {
+            let wanted = format!("at most {most}, for {backends} backends");
+            misfit(table, "virtual_nodes", virtual_nodes, &wanted, findings);
+        }
+        return;
+    }
     let (slots, needed, why) = match balance {
         Balance::Maglev { slots, .. } => (slots, backends, format!("for {backends} backends")),
         Balance::Ring {
@@ -118,16 +133,16 @@ pub(super) fn find_too_small(table: &Table, balance: Balance, backends: usize, f
         _ => return,
     };
     if usize::try_from(slots).is_ok_and(|slots| slots < needed) {
-        let (at, path, default) = match table.get("slots") {
-            Some(field) => (field.at, field.path, ""),
-            None => (table.at, join(&table.path, "slots"), ", the default"),
-        };
-        findings.add(
-            at,
-            path,
-            format!("found {slots}{default}, wanted at least {needed}, {why}"),
-        );
+        misfit(table, "slots", slots, &format!("at least {needed}, {why}"), findings);
     }
+}
+
+fn misfit(table: &Table, key: &str, found: u32, wanted: &str, findings: &mut Findings) {
+    let (at, path, default) = match table.get(key) {
+        Some(field) => (field.at, field.path, ""),
+        None => (table.at, join(&table.path, key), ", the default"),
+    };
+    findings.add(at, path, format!("found {found}{default}, wanted {wanted}"));
 }
 
 /// What the hashing policies know a client by.

@@ -52,8 +52,10 @@ pub const STICKY_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 pub const STICKY_SIZE_MAX: u32 = 10_000_000;
 /// Slots of a wheel, 4 bytes each, built anew at each change of the pool. At most this many for each service.
 pub const SLOTS_MAX: u32 = 1 << 22;
-/// For each unit of weight.
-pub const VIRTUAL_NODES_MAX: u32 = 10_000;
+/// Of one backend.
+pub const VIRTUAL_NODES_MAX: u32 = 100_000;
+/// Virtual nodes of all backends of a ring together: 10 bytes each, sorted in a second at each change of the pool.
+pub const RING_POINTS_MAX: u32 = 1 << 22;
 /// A Maglev table of less than this is too coarse to be fair to more than two backends.
 pub const MAGLEV_SLOTS_MIN: u32 = 251;
 /// Beyond a hundred times the mean a bound bounds nothing.

@@ -119,9 +119,10 @@ pub enum Balance {
 /// `hash` of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RingHash {
-    /// Many virtual nodes for each unit of weight.
+    /// Many virtual nodes, in proportion to the weights.
     Xxh3 {
-        /// At least 1.
+        /// Of the backend with the greatest weight; at least 1, and with all backends at most
+        /// [`RING_POINTS_MAX`](super::RING_POINTS_MAX).
         virtual_nodes: u32,
     },
     /// Few slots, quadratic hashes.

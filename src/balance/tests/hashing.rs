@@ -7,7 +7,7 @@ use super::*;
 const KEYS: u64 = 20_000;
 
 const RING: PolicyName = PolicyName::Ring {
-    virtual_nodes: 4096,
+    virtual_nodes: 2048,
     bound: None,
 };
 const MAGLEV: PolicyName = PolicyName::Maglev {

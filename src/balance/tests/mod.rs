@@ -66,7 +66,7 @@ fn is_uneven(observed: &[u32], expected: &[f64]) -> bool {
 
 /// Every policy with small wheels, so that thousands can be made.
 fn small() -> [PolicyName; 10] {
-    PolicyName::ALL.map(|policy| match policy {
+    PolicyName::all(5).map(|policy| match policy {
         PolicyName::Ring { bound, .. } => PolicyName::Ring {
             virtual_nodes: 3,
             bound,
@@ -190,7 +190,7 @@ proptest! {
 /// Each policy as it is configured, and how many keys tell its shares.
 fn weighted() -> impl Iterator<Item = PolicyName> {
     // A quadratic ring has no weights; a bound has its own test.
-    PolicyName::ALL.into_iter().filter(|policy| {
+    PolicyName::all(5).into_iter().filter(|policy| {
         !matches!(
             policy,
             PolicyName::QuadraticRing { .. }
