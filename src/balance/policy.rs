@@ -48,6 +48,12 @@ impl PolicyName {
     pub fn all(backends: u32) -> [Self; 10] {
         let virtual_nodes = RING_POINTS_MAX.checked_div(backends).unwrap_or(1).clamp(1, 2_048);
         let ring = |bound| Self::Ring { virtual_nodes, bound };
+        let quadratic = |bound| Self::QuadraticRing {
+            slots: backends.saturating_mul(9).max(512),
+            virtual_nodes: 9,
+            bound,
+        };
+        let maglev = |bound| Self::Maglev { slots: 65_537, bound };
         [
             Self::RoundRobin,
             Self::LeastConnections,
@@ -55,22 +61,10 @@ impl PolicyName {
             Self::Fastest,
             ring(None),
             ring(LoadFactor::DEFAULT),
-            Self::quadratic_ring(None),
-            Self::quadratic_ring(LoadFactor::DEFAULT),
-            Self::maglev(None),
-            Self::maglev(LoadFactor::DEFAULT),
+            quadratic(None),
+            quadratic(LoadFactor::DEFAULT),
+            maglev(None),
+            maglev(LoadFactor::DEFAULT),
         ]
-    }
-
-    const fn quadratic_ring(bound: Option<LoadFactor>) -> Self {
-        Self::QuadraticRing {
-            slots: 512,
-            virtual_nodes: 9,
-            bound,
-        }
-    }
-
-    const fn maglev(bound: Option<LoadFactor>) -> Self {
-        Self::Maglev { slots: 65_537, bound }
     }
 }
