@@ -6,9 +6,10 @@ use plotly::common::{ErrorData, ErrorType, Marker, Title};
 use plotly::layout::{Axis, Margin};
 use plotly::{Bar, Configuration, Layout, Plot};
 
-use crate::Failure;
 use crate::case::Case;
-use crate::summary::{Metric, Results, machine, today};
+use crate::common::Failure;
+use crate::common::machine::{machine, today};
+use crate::summary::{Metric, Results};
 use crate::table;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1c2733}\
