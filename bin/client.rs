@@ -1,9 +1,9 @@
 //! `client`: a load generator that checks every byte. Parses the command line and calls `lb::load`.
 use clap::Parser;
-use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, StopHandle, parse_size, run};
+use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, ResultFile, StopHandle, parse_size, parse_target, run};
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::net::SocketAddr;
+use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
 /// Opens connections to an echo service, sends messages and checks that the very same bytes come back.
 ///
@@ -16,7 +16,7 @@ use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 #[command(
     name = "client",
     version,
-    after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 8 --size 64MiB\n  client --conns 8 --size 64KiB --reply-size 64\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
+    after_help = "Examples:\n  client --conns 100\n  client --conns 9500 --concurrency 9500\n  client --conns 50 --rate 2000 --duration 10s\n  client --conns 50 --duration 10s --report result.html\n  client --conns 8 --size 64MiB\n  client --conns 8 --size 64KiB --reply-size 64\n\nExit status: 0 all went well, 1 a request failed or the run was stopped, 2 wrong usage."
 )]
 struct Arguments {
     /// Where to connect
@@ -58,6 +58,9 @@ struct Arguments {
     /// Write the result and the parameters to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with the result, the parameters and pictures of them to this file too; it opens without a network
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -79,13 +82,17 @@ fn load(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let stop = StopHandle::new();
     let asked = stop.clone();
     ctrlc::set_handler(move || asked.stop())?;
-    let json = arguments.json.clone();
+    // Before the run: a wrong path must not cost one.
+    let json = arguments.json.clone().map(ResultFile::open).transpose()?;
+    let page = arguments.report.clone().map(ResultFile::open).transpose()?;
     let report = run(&options(arguments), &stop)?;
     // A reader that went away is no failure of the run.
     drop(write!(io::stdout().lock(), "{report}"));
     if let Some(file) = json {
-        let text = format!("{:#}\n", report.to_json());
-        fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        file.write(&format!("{:#}\n", report.to_json()))?;
+    }
+    if let Some(file) = page {
+        file.write(&report.to_html())?;
     }
     Ok(ExitCode::from(u8::from(!report.is_success())))
 }
@@ -110,11 +117,4 @@ fn options(arguments: Arguments) -> LoadOptions {
         threads: arguments.threads.map_or(cores, |threads| threads as usize),
         ..LoadOptions::new(arguments.target)
     }
-}
-
-fn parse_target(text: &str) -> Result<SocketAddr, String> {
-    let mut addresses = text
-        .to_socket_addrs()
-        .map_err(|error| format!("{error}; an address such as 127.0.0.1:9000 is needed"))?;
-    addresses.next().ok_or_else(|| format!("{text} has no address"))
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`types`] | newtypes that several rooms share |
 //! | [`sys`] | what std lacks: epoll, wake-ups, sockets, pipes, limits, the clock; the only `unsafe` |
+//! | [`page`] | one HTML file with pictures that opens offline: `client --report`, the benchmarks; never the balancer |
 //! | [`config`] | `lb.toml` -> plain, checked values; all problems at once |
 //! | [`observe`] | counters, how a connection ended, log and access log off the data path |
 //! | [`pool`] | what a backend is, guards that own each +1, the pool of a service at one moment |
@@ -68,6 +69,7 @@ pub mod echo;
 pub mod health;
 pub mod load;
 pub mod observe;
+pub mod page;
 pub mod pool;
 pub mod service;
 pub mod session;

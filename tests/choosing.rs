@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::common::{Backend, Balancer, Config, Peer, Refusing, at_once, expect_refusal};
+use super::common::{Backend, Balancer, Config, Peer, Refusing, at_once, expect_refusal, tcp_server};
 
 /// Three that say their names.
 fn named() -> [(&'static str, Backend); 3] {
@@ -105,7 +105,14 @@ fn least_connections_is_exact_by_weight_when_16_threads_connect_at_once() {
 
 #[test]
 fn weight_0_takes_no_connection_even_if_nobody_else_is_there() {
-    for balance in ["round_robin", "least_connections"] {
+    for balance in [
+        "round_robin",
+        "least_connections",
+        "random_two",
+        "fastest",
+        "ring",
+        "maglev",
+    ] {
         let balance = format!("balance = \"{balance}\"");
         let backends = named();
         let lb = Balancer::start(&weighted(&backends, [1, 0, 1]).service(&balance));
@@ -134,4 +141,27 @@ fn a_backup_takes_connections_only_while_no_other_backend_is_up() {
         assert_eq!(connect(&lb).1, "main");
     }
     drop(main);
+}
+
+#[test]
+fn fastest_leaves_a_slow_program_alone_though_its_kernel_answers_at_once() {
+    let (_quick, quick) = tcp_server(&["0", "--id", "quick"]);
+    let (_slow, slow) = tcp_server(&["0", "--id", "slow", "--delay", "50ms"]);
+    let config = Config::new()
+        .service("balance = \"fastest\"")
+        .backend("quick", quick, "")
+        .backend("slow", slow, "");
+    let lb = Balancer::start(&config);
+    for _ in 0..100 {
+        Peer::connect(lb.address()).send(b"x").expect(b"x").fin().expect_eof();
+    }
+    let closing = lb.finish();
+    let (quick, slow) = (
+        closing.backend("quick", " connections"),
+        closing.backend("slow", " connections"),
+    );
+    assert!(
+        quick + slow == 100 && (1..=5).contains(&slow),
+        "quick {quick}, slow {slow}"
+    );
 }

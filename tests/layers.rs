@@ -11,7 +11,8 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
+    ("page", &[]),
     ("types", &[]),
     ("sys", &["types"]),
     ("config", &["types"]),
@@ -35,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ),
     ("cli", &["types", "config", "observe", "control"]),
     ("echo", &[]),
-    ("load", &[]),
+    ("load", &["page"]),
 ];
 
 /// Of `health`, only these touch a socket or a clock; the rest is pure.

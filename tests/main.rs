@@ -29,4 +29,5 @@ mod programs;
 mod relay;
 mod simulation;
 mod sizes;
+mod sources;
 mod timeouts;

@@ -83,6 +83,57 @@ fn the_clients_json_has_the_same_figures_as_its_table() {
 }
 
 #[test]
+fn the_clients_page_has_the_runs_figures_and_both_pictures_and_needs_no_network() {
+    let (_server, address) = tcp_server(&["0"]);
+    let folder = tempfile::tempdir().unwrap();
+    let [page, json] = ["result.html", "result.json"].map(|name| folder.path().join(name));
+    let files = format!("--report {} --json {}", page.display(), json.display());
+    let mut client = client(address, &format!("--conns 10 --requests 123 {files}"));
+    assert_eq!(client.exit_code(), Some(0), "{}", client.story());
+    let html = std::fs::read_to_string(&page).unwrap();
+    let (head, rest) = html.split_once("<script").unwrap();
+    let (script, body) = rest.split_once("</script>").unwrap();
+    assert!(script.contains("plotly.js v"));
+    for outside in ["src=\"http", "href=\"http", "http://", "https://"] {
+        assert!(!head.contains(outside) && !body.contains(outside), "{outside}");
+    }
+    assert!(!script.starts_with(" src="));
+    for part in [
+        "<td>requests</td><td>1,230</td>",
+        "Half of the 1,230 answers came within",
+        "1,230 requests were answered in",
+        "There was no error.",
+    ] {
+        assert!(body.contains(part), "{part}: {body}");
+    }
+    let p99 = row(&client, "  p99");
+    assert!(body.contains(&format!("p99</td><td>{p99}</td>")), "{p99}: {body}");
+    for title in ["Response times", "Throughput"] {
+        assert!(body.contains(&format!("\"text\":\"{title}\"")), "{title}: {body}");
+    }
+    assert_eq!(body.matches("Plotly.newPlot(").count(), 2);
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(json["requests"]["ok"], 1230);
+}
+
+#[test]
+fn a_result_that_can_not_be_written_ends_the_client_before_its_first_connect() {
+    let (mut server, address) = tcp_server(&["0", "--id", "s"]);
+    for flag in ["--report", "--json"] {
+        let mut client = client(address, &format!("{flag} /no/such/folder/result"));
+        assert_eq!(client.exit_code(), Some(1), "{}", client.story());
+        assert_eq!(
+            client.stderr(),
+            ["cannot write /no/such/folder/result: No such file or directory (os error 2)"]
+        );
+        assert!(client.stdout().is_empty(), "{}", client.story());
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code(), Some(0));
+    assert_eq!(server.stdout().last().unwrap(), "s: 0 connections, 0 bytes echoed");
+}
+
+#[test]
 fn the_client_finds_one_wrong_byte_and_exits_1() {
     let liar = Backend::serve(|peer| {
         let mut bytes = peer.take(64);

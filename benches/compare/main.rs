@@ -2,8 +2,8 @@
 //!
 //! Run by `scripts/bench.sh` (`cargo bench --bench compare`). `case` says what is measured, `contender` who takes part, `place` on
 //! which cores and in which network, `measure` is one measurement, with `usage` of the balancer; `summary` makes medians and ratios of
-//! them, `table`, `page` and the JSON file tell it. `common` starts and ends the programs. It uses them as a user would, and none of
-//! lb's rooms.
+//! them, `table`, `page` and the JSON file tell it. `common` starts and ends the programs. It uses them as a user would, and of lb's
+//! rooms only `page`.
 
 mod case;
 #[path = "../common/mod.rs"]
@@ -120,7 +120,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     std::fs::create_dir_all(&arguments.out)?;
     let (json, html) = (arguments.out.join("bench.json"), arguments.out.join("bench.html"));
     std::fs::write(&json, serde_json::to_string_pretty(&results.to_json())?)?;
-    std::fs::write(&html, page::html(&results)?)?;
+    std::fs::write(&html, page::html(&results))?;
     say(&format!(
         "\n{} and {} written; {:.0} s",
         json.display(),

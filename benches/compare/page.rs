@@ -1,71 +1,44 @@
-//! The page with pictures: opens without a network, since the plotting script is in it.
+//! The page with pictures: everyone's bars beside each other, case by case, and all tables.
 
-use std::fmt::Write;
-
-use plotly::common::{ErrorData, ErrorType, Marker, Title};
-use plotly::layout::{Axis, Margin};
-use plotly::{Bar, Configuration, Layout, Plot};
+use lb::page::{Page, Picture, Table, axis};
+use plotly::Bar;
+use plotly::common::{ErrorData, ErrorType, Marker};
 
 use crate::case::Case;
-use crate::common::Failure;
 use crate::common::machine::{machine, today};
 use crate::summary::{Metric, Results};
 use crate::table;
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1c2733}\
-h1,h2{line-height:1.2}h2{margin-top:2.5rem}.pictures{display:flex;flex-wrap:wrap;gap:1rem}.pictures>div{flex:1 1 30rem;min-width:20rem}\
-table{border-collapse:collapse;font-size:.85rem;margin:.5rem 0}td,th{padding:.2rem .7rem;border-bottom:1px solid #d5dde5;text-align:right;white-space:nowrap}\
-td:first-child,th:first-child{text-align:left}.wide{overflow-x:auto}small{color:#5a6b7b}";
-
-pub(crate) fn html(results: &Results) -> Result<String, Failure> {
-    let mut page = String::new();
-    write!(
-        page,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>lb beside its peers</title><style>{STYLE}</style>{}</head><body><h1>lb beside its peers</h1>\
-         <p>{}, {}. {} rounds of {} s each, everyone in turn in every round; bars are medians, whiskers reach from the least to the \
-         most. Placement: {}.</p><ul>",
-        Plot::offline_js_sources(),
-        escape(&machine()),
+pub(crate) fn html(results: &Results) -> String {
+    let mut page = Page::new("lb beside its peers");
+    page.paragraph(&format!(
+        "{}, {}. {} rounds of {} s each, everyone in turn in every round; bars are medians, whiskers reach from the least to the \
+         most. Placement: {}.",
+        machine(),
         today(),
         results.rounds,
         results.offered.seconds,
-        escape(&results.place),
-    )?;
-    for contender in &results.contenders {
-        write!(
-            page,
-            "<li><b>{}</b> {}</li>",
-            escape(&contender.label),
-            escape(&contender.version)
-        )?;
-    }
-    page.push_str("</ul>");
+        results.place,
+    ));
+    let contenders = results.contenders.iter();
+    page.list(contenders.map(|contender| (contender.label.as_str(), contender.version.as_str())));
     for case in &results.cases {
-        write!(page, "<h2>{}</h2><div class=\"pictures\">", escape(&case.title))?;
-        for metric in case.metrics().into_iter().filter(|metric| is_pictured(case, *metric)) {
-            let id = format!("{}-{}", case.id, metric.name().replace(['/', '.'], "-"));
-            write!(
-                page,
-                "<div>{}</div>",
-                picture(results, case, metric).to_inline_html(Some(&id))
-            )?;
-        }
-        page.push_str("</div>");
+        page.heading(&case.title);
+        let pictured = case.metrics().into_iter().filter(|metric| is_pictured(case, *metric));
+        page.pictures(pictured.map(|metric| picture(results, case, metric)));
     }
-    write!(
-        page,
-        "<h2>All figures</h2>{}</body></html>",
-        tables(&table::text(results))
-    )?;
-    Ok(page)
+    page.heading("All figures");
+    for table in tables(&table::text(results)) {
+        page.tables([&table]);
+    }
+    page.into_html()
 }
 
 fn is_pictured(case: &Case, metric: Metric) -> bool {
     table::is_compared(case, metric) || (case.is_alone && matches!(metric, Metric::CpuPerRequest | Metric::Memory))
 }
 
-fn picture(results: &Results, case: &Case, metric: Metric) -> Plot {
+fn picture(results: &Results, case: &Case, metric: Metric) -> Picture {
     let (mut names, mut heights, mut above, mut below, mut colours) = (vec![], vec![], vec![], vec![], vec![]);
     for contender in results.contenders.iter().filter(|contender| case.admits(contender)) {
         let Some(figure) = results
@@ -89,20 +62,9 @@ fn picture(results: &Results, case: &Case, metric: Metric) -> Plot {
         Metric::RequestsPerSecond | Metric::BytesPerSecond => "more is better",
         _ => "less is better",
     };
-    let layout = Layout::new()
-        .title(Title::with_text(format!("{} ({better})", metric.name())))
-        .y_axis(Axis::new().title(Title::with_text(unit(metric))))
-        .height(340)
-        .margin(Margin::new().top(50).bottom(60));
-    let mut plot = Plot::new();
-    plot.add_trace(bars);
-    plot.set_layout(layout);
-    plot.set_configuration(
-        Configuration::new()
-            .display_mode_bar(plotly::configuration::DisplayModeBar::False)
-            .responsive(true),
-    );
-    plot
+    Picture::new(&format!("{} ({better})", metric.name()))
+        .y_axis(axis(unit(metric)))
+        .trace(bars)
 }
 
 const fn scale(metric: Metric) -> f64 {
@@ -138,39 +100,23 @@ fn colour(label: &str) -> &'static str {
     }
 }
 
-/// The Markdown of the tables as HTML.
-fn tables(markdown: &str) -> String {
-    let mut html = String::new();
-    let mut is_in_table = false;
+/// The tables out of their Markdown.
+fn tables(markdown: &str) -> Vec<Table> {
+    let mut tables: Vec<Table> = Vec::new();
     for line in markdown.lines() {
-        let is_row = line.starts_with('|');
-        if is_in_table && !is_row {
-            html.push_str("</table></div>");
-        } else if is_row && !is_in_table {
-            html.push_str("<div class=\"wide\"><table>");
-        }
         if let Some(title) = line.strip_prefix("### ") {
-            html.push_str(&format!("<h3>{}</h3>", escape(title)));
-        } else if is_row && !line.starts_with("|-") {
-            let cell = if is_in_table { "td" } else { "th" };
-            let cells: String = line
-                .trim_matches('|')
-                .split('|')
-                .map(|text| format!("<{cell}>{}</{cell}>", escape(text.trim())))
-                .collect();
-            html.push_str(&format!("<tr>{cells}</tr>"));
+            tables.push(Table {
+                title: title.to_owned(),
+                ..Table::default()
+            });
+        } else if line.starts_with('|') && !line.starts_with("|-") {
+            let cells = line.trim_matches('|').split('|').map(|text| text.trim().to_owned());
+            match tables.last_mut() {
+                Some(table) if table.head.is_empty() => table.head = cells.collect(),
+                Some(table) => table.rows.push(cells.collect()),
+                None => {}
+            }
         }
-        is_in_table = is_row;
     }
-    if is_in_table {
-        html.push_str("</table></div>");
-    }
-    html
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    tables
 }

@@ -1,7 +1,8 @@
-//! What can go wrong with a request, by kind; and why a run could not be made at all.
+//! What can go wrong with a request, by kind; and why a run could not be made at all, or its result not be written.
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 const EADDRNOTAVAIL: i32 = 99;
 
@@ -66,7 +67,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// Why a run could not be made.
+/// Why a run could not be made, or its result not be written.
 #[derive(Debug)]
 pub enum LoadError {
     /// The options contradict each other.
@@ -79,6 +80,13 @@ pub enum LoadError {
         needed: u64,
         /// Descriptors that the process may have.
         limit: u64,
+    },
+    /// A file for the result can't be written.
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
     },
     /// A thread or its event loop failed.
     Thread(io::Error),
@@ -96,6 +104,7 @@ impl fmt::Display for LoadError {
                 f,
                 "{concurrency} connections at once need {needed} file descriptors, the limit is {limit}: lower --concurrency or raise the hard limit (ulimit -Hn)"
             ),
+            Self::File { path, error } => write!(f, "cannot write {}: {error}", path.display()),
             Self::Thread(error) => write!(f, "cannot run a thread's event loop: {error}"),
         }
     }

@@ -11,6 +11,9 @@ mod connection;
 mod expected;
 mod failure;
 mod fold;
+mod histogram;
+mod html;
+mod human;
 mod lane;
 mod options;
 mod payload;
@@ -18,16 +21,20 @@ mod plan;
 mod ports;
 mod progress;
 mod report;
+mod result_file;
 mod run;
 mod shared;
 mod stats;
+mod throughput;
+mod timeline;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
 pub use failure::{FailureKind, LoadError};
-pub use options::{DEFAULT_CONCURRENCY_MAX, LoadOptions, parse_size};
+pub use options::{DEFAULT_CONCURRENCY_MAX, LoadOptions, parse_size, parse_target};
 pub use report::LoadReport;
+pub use result_file::ResultFile;
 pub use run::run;
 pub use shared::StopHandle;

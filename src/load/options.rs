@@ -2,7 +2,7 @@
 
 use super::failure::LoadError;
 use std::hash::{BuildHasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 /// The most connections at a time when no number is given.
@@ -165,6 +165,17 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number
         .checked_mul(unit)
         .ok_or_else(|| format!("{text} is more than {} bytes", u64::MAX))
+}
+
+/// Reads an address with a port; a name stands for the first of its addresses.
+///
+/// # Errors
+/// What was found and what is needed.
+pub fn parse_target(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{error}; an address such as 127.0.0.1:9000 is needed"))?;
+    addresses.next().ok_or_else(|| format!("{text} has no address"))
 }
 
 #[cfg(test)]

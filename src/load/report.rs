@@ -1,5 +1,7 @@
-//! What a run has come to: the table a person reads and the JSON a program reads, from the same figures.
+//! What a run has come to: the table a person reads and the JSON a program reads, from the same figures. The page with pictures
+//! is in `html`.
 
+use super::human::{grouped, human_bytes, human_rate, human_seconds};
 use super::options::LoadOptions;
 use super::stats::Recorder;
 use serde_json::{Value, json};
@@ -9,8 +11,8 @@ use std::time::Duration;
 /// The result of a run.
 #[derive(Debug)]
 pub struct LoadReport {
-    options: LoadOptions,
-    recorder: Recorder,
+    pub(super) options: LoadOptions,
+    pub(super) recorder: Recorder,
     open_max: u64,
     is_interrupted: bool,
 }
@@ -117,6 +119,39 @@ impl LoadReport {
         })
     }
 
+    /// The table: names, those of parts indented, and values; a title has none.
+    pub(super) fn rows(&self) -> Vec<(String, String)> {
+        let row = |name: &str, value: String| (name.to_owned(), value);
+        let mut rows = Vec::new();
+        if self.is_interrupted {
+            rows.push(row("stopped early", "yes".to_owned()));
+        }
+        let recorder = &self.recorder;
+        let failures = self.failures();
+        let errors = failures.iter().map(|(_, count)| count).sum();
+        rows.extend([
+            row("connections", grouped(recorder.opened)),
+            row("  at once", grouped(self.open_max)),
+            row("requests", grouped(recorder.answered.saturating_add(recorder.failed))),
+            row("  failed", grouped(recorder.failed)),
+            row("errors", grouped(errors)),
+        ]);
+        let kinds = failures.into_iter();
+        rows.extend(kinds.map(|(kind, count)| row(&format!("  {kind}"), grouped(count))));
+        rows.push(row("requests/s", human_rate(self.per_second(recorder.answered))));
+        let bytes = self.byte_rows().into_iter();
+        rows.extend(bytes.map(|(name, bytes)| row(name, human_bytes(bytes))));
+        rows.push(row("response time", String::new()));
+        match self.times() {
+            Some(times) => {
+                let times = times.rows.into_iter();
+                rows.extend(times.map(|(name, seconds)| row(&format!("  {name}"), human_seconds(seconds))));
+            }
+            None => rows.push(row("  none was answered", String::new())),
+        }
+        rows
+    }
+
     /// Bytes of the requests that were answered. Those that came back are counted as they come, of failed requests too.
     fn bytes_sent(&self) -> u64 {
         self.recorder.answered.saturating_mul(self.options.size)
@@ -160,78 +195,13 @@ impl LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<24}{value:>16}");
-        if self.is_interrupted {
-            row(f, "stopped early", "yes".to_owned())?;
-        }
-        row(f, "connections", grouped(self.recorder.opened))?;
-        row(f, "  at once", grouped(self.open_max))?;
-        row(
-            f,
-            "requests",
-            grouped(self.recorder.answered.saturating_add(self.recorder.failed)),
-        )?;
-        row(f, "  failed", grouped(self.recorder.failed))?;
-        let failures = self.failures();
-        let sum = failures.iter().map(|(_, count)| count).sum();
-        row(f, "errors", grouped(sum))?;
-        for (kind, count) in failures {
-            row(f, &format!("  {kind}"), grouped(count))?;
-        }
-        let per_second = self.per_second(self.recorder.answered);
-        row(
-            f,
-            "requests/s",
-            match per_second {
-                few if few < 100.0 => format!("{few:.2}"),
-                many => grouped(many.round() as u64),
-            },
-        )?;
-        for (name, bytes) in self.byte_rows() {
-            row(f, name, human_bytes(bytes))?;
-        }
-        writeln!(f, "response time")?;
-        match self.times() {
-            Some(times) => {
-                for (name, seconds) in times.rows {
-                    row(f, &format!("  {name}"), human_seconds(seconds))?;
-                }
+        for (name, value) in self.rows() {
+            match value.is_empty() {
+                true => writeln!(f, "{name}")?,
+                false => writeln!(f, "{name:<24}{value:>16}")?,
             }
-            None => writeln!(f, "  none was answered")?,
         }
         Ok(())
-    }
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && digits.len().saturating_sub(at).checked_rem(3) == Some(0) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn human_bytes(bytes: f64) -> String {
-    let mut value = bytes;
-    for unit in ["B", "KiB", "MiB"] {
-        if value < 1024.0 {
-            return format!("{value:.1} {unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.2} GiB")
-}
-
-fn human_seconds(seconds: f64) -> String {
-    match seconds {
-        micros if micros < 1e-3 => format!("{:.0} µs", micros * 1e6),
-        millis if millis < 1.0 => format!("{:.2} ms", millis * 1e3),
-        _ => format!("{seconds:.2} s"),
     }
 }
 
@@ -242,8 +212,8 @@ mod tests {
     use std::time::Instant;
 
     fn report(failures: u64) -> LoadReport {
-        let mut recorder = Recorder::new();
         let start = Instant::now();
+        let mut recorder = Recorder::new(start);
         recorder.start(start);
         for millis in 1..=1000 {
             recorder.answer(start, start.checked_add(Duration::from_millis(millis)).unwrap());
@@ -318,14 +288,5 @@ mod tests {
     fn a_failure_at_the_end_of_a_connection_is_no_success() {
         assert!(report(0).is_success());
         assert!(!report(1).is_success());
-    }
-
-    #[test]
-    fn figures_are_in_human_units() {
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(123), "123");
-        assert_eq!(human_bytes(1536.0), "1.5 KiB");
-        assert_eq!(human_seconds(0.000_021), "21 µs");
-        assert_eq!(human_seconds(0.25), "250.00 ms");
     }
 }

@@ -53,7 +53,7 @@ pub fn run(options: &LoadOptions, stop: &StopHandle) -> Result<LoadReport, LoadE
     }
     drop(sender);
     let mut progress = Progress::new(options);
-    let mut sum = Recorder::new();
+    let mut sum = Recorder::new(shared.started);
     while started > 0 {
         match receiver.recv_timeout(PROGRESS_INTERVAL) {
             Ok(recorder) => {

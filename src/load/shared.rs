@@ -3,6 +3,7 @@
 use mio::Waker;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Ends a run early, from any thread.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +54,8 @@ impl StopHandle {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) stop: StopHandle,
+    /// When the run began.
+    pub(super) started: Instant,
     /// Requests done, failed ones included, for the progress bar.
     pub(super) requests_done: AtomicU64,
     /// Lanes that have not finished, while finished ones hold their connections open for them.
@@ -66,6 +69,7 @@ impl Shared {
     pub(super) fn new(stop: StopHandle, held: Option<u64>) -> Self {
         Self {
             stop,
+            started: Instant::now(),
             requests_done: AtomicU64::new(0),
             unfinished: held.map(AtomicU64::new),
             open: AtomicU64::new(0),

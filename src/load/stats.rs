@@ -1,6 +1,7 @@
 //! What a run measures: one recorder for each thread, merged at the end.
 
 use super::failure::FailureKind;
+use super::timeline::Timeline;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,12 +23,14 @@ pub(super) struct Recorder {
     pub(super) failures: BTreeMap<FailureKind, u64>,
     pub(super) verified_bytes: u64,
     pub(super) opened: u64,
+    pub(super) timeline: Timeline,
     first_start: Option<Instant>,
     last_end: Option<Instant>,
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
+    /// `origin` is when the run began, the same for all recorders that are to be merged.
+    pub(super) fn new(origin: Instant) -> Self {
         let longest = u64::try_from(LONGEST.as_micros()).unwrap_or(u64::MAX);
         Self {
             // These constants are within what the histogram allows; a test records with them.
@@ -37,6 +40,7 @@ impl Recorder {
             failures: BTreeMap::new(),
             verified_bytes: 0,
             opened: 0,
+            timeline: Timeline::new(origin),
             first_start: None,
             last_end: None,
         }
@@ -50,6 +54,7 @@ impl Recorder {
     pub(super) fn answer(&mut self, started: Instant, now: Instant) {
         self.answered = self.answered.saturating_add(1);
         self.last_end = Some(now);
+        self.timeline.count_answer(now);
         let micros = now.saturating_duration_since(started).as_micros();
         if let Some(times) = &mut self.response_times {
             times.saturating_record(u64::try_from(micros).unwrap_or(u64::MAX).max(1));
@@ -58,6 +63,7 @@ impl Recorder {
 
     pub(super) fn fail(&mut self, kind: FailureKind, now: Instant) {
         self.last_end = Some(now);
+        self.timeline.count_error(now);
         let count = self.failures.entry(kind).or_default();
         *count = count.saturating_add(1);
     }
@@ -80,16 +86,20 @@ impl Recorder {
         }
         self.verified_bytes = self.verified_bytes.saturating_add(other.verified_bytes);
         self.opened = self.opened.saturating_add(other.opened);
+        self.timeline.merge(other.timeline);
         self.first_start = self.first_start.into_iter().chain(other.first_start).min();
         self.last_end = self.last_end.max(other.last_end);
     }
 
     /// From the first request's start to the last one's end.
     pub(super) fn elapsed(&self) -> Duration {
-        match (self.first_start, self.last_end) {
-            (Some(start), Some(end)) => end.saturating_duration_since(start),
-            _ => Duration::ZERO,
-        }
+        self.span()
+            .map_or(Duration::ZERO, |(start, end)| end.saturating_duration_since(start))
+    }
+
+    /// When the first request started and the last one ended.
+    pub(super) fn span(&self) -> Option<(Instant, Instant)> {
+        self.first_start.zip(self.last_end)
     }
 }
 
@@ -99,8 +109,8 @@ mod tests {
 
     #[test]
     fn times_beyond_the_bounds_count_as_the_bounds() {
-        let mut recorder = Recorder::new();
         let now = Instant::now();
+        let mut recorder = Recorder::new(now);
         recorder.answer(now, now);
         recorder.answer(now, now.checked_add(Duration::from_secs(100_000)).unwrap());
         let times = recorder.response_times.unwrap();
@@ -112,7 +122,7 @@ mod tests {
     fn merging_adds_counts_and_spans_both_times() {
         let start = Instant::now();
         let at = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
-        let (mut first, mut second) = (Recorder::new(), Recorder::new());
+        let (mut first, mut second) = (Recorder::new(start), Recorder::new(start));
         first.start(at(1));
         first.answer(at(1), at(2));
         second.start(at(0));

@@ -86,7 +86,7 @@ impl<'a> Worker<'a> {
             opening: 0,
             idle: VecDeque::new(),
             again: Vec::new(),
-            recorder: Recorder::new(),
+            recorder: Recorder::new(shared.started),
             now,
             started: now,
             loop_start: None,

@@ -4,12 +4,12 @@
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
 use super::noise::{Noise, difference};
@@ -30,6 +30,15 @@ impl Peer {
     }
 
     /// `None`: a RST was there before connect(2) had returned.
+    /// The same from one address of the loopback network, with any port.
+    pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        let connected = socket.connect_timeout(&address.into(), PATIENCE);
+        connected.unwrap_or_else(|error| panic!("connect from {source} to {address}: {error}"));
+        Self::new(socket.into())
+    }
+
     pub(crate) fn connect_unless_reset(address: SocketAddr) -> Option<Self> {
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => Some(Self::new(stream)),

@@ -1,0 +1,184 @@
+//! How a picture looks: size, margins, letters, marks, no bar of buttons. What it shows are plotly's traces.
+//!
+//! Made by whoever fills a page, and drawn by `Page`, which gives it its place.
+
+use plotly::common::{Anchor, DashType, Font, Orientation, Pad, Title};
+use plotly::configuration::DisplayModeBar;
+use plotly::layout::{Annotation, Axis, Legend, Margin, Shape, ShapeLine, ShapeType};
+use plotly::{Configuration, Layout, Plot, Trace};
+
+/// Pixels.
+const HEIGHT: usize = 360;
+const TITLE_TOP: usize = 14;
+const MARGIN_TOP: usize = 50;
+const MARGIN_BOTTOM: usize = 60;
+const MARGIN_LEFT: usize = 70;
+const MARGIN_RIGHT: usize = 30;
+/// Of the label of a mark. Each has a line of its own above the picture, so that near marks can be told apart.
+const LABEL_HEIGHT: usize = 16;
+
+const MARK_COLOUR: &str = "#5a6b7b";
+
+/// A picture: traces on two axes, with a title, marks and a caption.
+#[derive(Clone)]
+pub struct Picture {
+    title: String,
+    caption: Option<String>,
+    traces: Vec<Box<dyn Trace>>,
+    x_axis: Axis,
+    y_axis: Axis,
+    marks: Vec<(f64, String)>,
+}
+
+/// An axis that says what it counts, and in which unit.
+#[must_use]
+pub fn axis(title: &str) -> Axis {
+    Axis::new().title(Title::with_text(title)).auto_margin(true)
+}
+
+impl Picture {
+    /// A picture of that title, without anything on it yet.
+    #[must_use]
+    pub fn new(title: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            caption: None,
+            traces: Vec::new(),
+            x_axis: Axis::new(),
+            y_axis: Axis::new(),
+            marks: Vec::new(),
+        }
+    }
+
+    /// Adds what is seen. With more than one, each should have a name, for the legend.
+    #[must_use]
+    pub fn trace(mut self, trace: Box<dyn Trace>) -> Self {
+        self.traces.push(trace);
+        self
+    }
+
+    /// The horizontal axis; see [`axis`].
+    #[must_use]
+    pub fn x_axis(mut self, axis: Axis) -> Self {
+        self.x_axis = axis;
+        self
+    }
+
+    /// The vertical axis; see [`axis`].
+    #[must_use]
+    pub fn y_axis(mut self, axis: Axis) -> Self {
+        self.y_axis = axis;
+        self
+    }
+
+    /// A vertical line at `x`, with a label above the picture.
+    #[must_use]
+    pub fn mark(mut self, x: f64, label: &str) -> Self {
+        self.marks.push((x, label.to_owned()));
+        self
+    }
+
+    /// What is to be seen on it, in words, below it.
+    #[must_use]
+    pub fn caption(mut self, text: &str) -> Self {
+        self.caption = Some(text.to_owned());
+        self
+    }
+
+    pub(super) fn caption_text(&self) -> Option<&str> {
+        self.caption.as_deref()
+    }
+
+    /// Its place on a page and the call that draws it there.
+    pub(super) fn html(&self, number: usize) -> String {
+        let mut plot = Plot::new();
+        plot.add_traces(self.traces.clone());
+        plot.set_layout(self.layout());
+        plot.set_configuration(
+            Configuration::new()
+                .display_mode_bar(DisplayModeBar::False)
+                .responsive(true),
+        );
+        plot.to_inline_html(Some(&format!("picture-{number}")))
+    }
+
+    fn layout(&self) -> Layout {
+        let margin = Margin::new()
+            .top(self.margin_top())
+            .bottom(MARGIN_BOTTOM)
+            .left(MARGIN_LEFT)
+            .right(MARGIN_RIGHT);
+        // At the top, however many marks come below.
+        let title = Title::with_text(self.title.as_str())
+            .y(1.0)
+            .y_anchor(Anchor::Top)
+            .pad(Pad::new(TITLE_TOP, 0, 0));
+        // Beside the title: a column of its own would take a third of the width.
+        let legend = Legend::new()
+            .orientation(Orientation::Horizontal)
+            .x(1.0)
+            .x_anchor(Anchor::Right)
+            .y(1.0)
+            .y_anchor(Anchor::Bottom);
+        Layout::new()
+            .title(title)
+            .font(Font::new().family("system-ui, sans-serif"))
+            .x_axis(self.x_axis.clone())
+            .y_axis(self.y_axis.clone())
+            .show_legend(self.traces.len() > 1)
+            .legend(legend)
+            .height(HEIGHT)
+            .margin(margin)
+            .shapes(self.lines())
+            .annotations(self.labels())
+    }
+
+    fn margin_top(&self) -> usize {
+        MARGIN_TOP.saturating_add(self.marks.len().saturating_mul(LABEL_HEIGHT))
+    }
+
+    fn lines(&self) -> Vec<Shape> {
+        let drawn = HEIGHT.saturating_sub(self.margin_top()).saturating_sub(MARGIN_BOTTOM);
+        let line = |(index, (x, _)): (usize, &(f64, String))| {
+            // Up to its label.
+            let above = index.saturating_mul(LABEL_HEIGHT) as f64 / drawn as f64;
+            Shape::new()
+                .shape_type(ShapeType::Line)
+                .x_ref("x")
+                .y_ref("paper")
+                .x0(*x)
+                .x1(*x)
+                .y0(0.0)
+                .y1(1.0 + above)
+                .line(ShapeLine::new().color(MARK_COLOUR).width(1.0).dash(DashType::Dot))
+        };
+        self.marks.iter().enumerate().map(line).collect()
+    }
+
+    fn labels(&self) -> Vec<Annotation> {
+        let label = |(index, (x, text)): (usize, &(f64, String))| {
+            Annotation::new()
+                .text(text.as_str())
+                .show_arrow(false)
+                .x_ref("x")
+                .x(*x)
+                .y_ref("paper")
+                .y(1.0)
+                .y_anchor(Anchor::Bottom)
+                .y_shift(index.saturating_mul(LABEL_HEIGHT) as f64)
+                .font(Font::new().size(12).color(MARK_COLOUR))
+        };
+        self.marks.iter().enumerate().map(label).collect()
+    }
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Plotly's traces have no Debug.
+        f.debug_struct("Picture")
+            .field("title", &self.title)
+            .field("traces", &self.traces.len())
+            .field("marks", &self.marks)
+            .finish_non_exhaustive()
+    }
+}
