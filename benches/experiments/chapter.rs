@@ -2,7 +2,8 @@
 
 use lb::page::{Picture, Table, axis};
 use plotly::Bar;
-use plotly::common::Marker;
+use plotly::common::{Font, Marker};
+use plotly::layout::Axis;
 use serde_json::Value;
 
 use crate::common::load::Report;
@@ -38,20 +39,36 @@ pub(crate) fn server_colour(place: usize) -> &'static str {
     SERVER_COLOURS.get(place).copied().unwrap_or("#868e96")
 }
 
+/// What is neither a backend nor a policy is grey, from the first to the last.
+pub(crate) const GREYS: [&str; 3] = ["#ced4da", "#868e96", "#343a40"];
+
 /// Bars side by side at each name, a colour and a word in the legend for each series.
-pub(crate) fn grouped_bars(picture: Picture, names: &[String], series: &[(String, &str, Vec<f64>)]) -> Picture {
+pub(crate) fn grouped_bars(picture: Picture, names: &[&str], series: &[(String, &str, Vec<f64>)]) -> Picture {
+    let picture = picture.x_axis(names_axis());
     series.iter().fold(picture, |picture, (name, colour, values)| {
-        let bars = Bar::new(names.to_vec(), values.clone()).marker(Marker::new().color((*colour).to_owned()));
+        let names = names.iter().map(|name| broken(name)).collect();
+        let bars = Bar::new(names, values.clone()).marker(Marker::new().color((*colour).to_owned()));
         picture.trace(bars.name(name))
     })
 }
 
 /// A bar in its own colour at each name.
 pub(crate) fn bars(picture: Picture, bars: &[(&str, &'static str, f64)]) -> Picture {
-    let names: Vec<String> = bars.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    let names = bars.iter().map(|(name, ..)| broken(name)).collect();
     let colours: Vec<&str> = bars.iter().map(|(_, colour, _)| *colour).collect();
-    let values: Vec<f64> = bars.iter().map(|(.., value)| *value).collect();
-    picture.trace(Bar::new(names, values).marker(Marker::new().color_array(colours)))
+    let values = bars.iter().map(|(.., value)| *value).collect();
+    let bars = Bar::new(names, values).marker(Marker::new().color_array(colours));
+    picture.x_axis(names_axis()).trace(bars)
+}
+
+/// Names stand upright, however little room there is.
+fn names_axis() -> Axis {
+    Axis::new().tick_angle(0.0).tick_font(Font::new().size(11))
+}
+
+/// A name of several words on several lines.
+fn broken(name: &str) -> String {
+    name.replace(", ", ",<br>").replace('_', "_<br>")
 }
 
 /// A picture with a title and what its vertical axis counts.

@@ -62,7 +62,7 @@ struct Done {
 }
 
 pub(crate) fn run(stage: &Stage) -> Result<Chapter, Failure> {
-    let seconds = stage.either(18_u32, 6);
+    let seconds = stage.either(30_u32, 6);
     let setup = Setup {
         policy: ROUND_ROBIN,
         keys: "",

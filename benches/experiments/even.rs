@@ -4,7 +4,7 @@ use lb::page::Picture;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::chapter::{Chapter, grouped_bars, picture, server_series, table};
+use crate::chapter::{Chapter, GREYS, grouped_bars, picture, server_series, table};
 use crate::common::Failure;
 use crate::figures::{chi_square, farthest_percent, grouped, least, most, p_of_three, percent, probability};
 use crate::policy::{HASHING, PLAIN, Policy};
@@ -24,17 +24,17 @@ struct Variant {
 const NUMBERED: Variant = Variant {
     words: "by number, unbounded",
     keys: "hash_key = \"connection\"\nload_factor = 0",
-    colour: "#1971c2",
+    colour: GREYS[0],
 };
 const NUMBERED_BOUNDED: Variant = Variant {
     words: "by number, load_factor 1.25",
     keys: "hash_key = \"connection\"",
-    colour: "#74c0fc",
+    colour: GREYS[1],
 };
 const ADDRESSED: Variant = Variant {
     words: "by address and port, unbounded",
     keys: "hash_key = \"source_address\"\nload_factor = 0",
-    colour: "#f08c00",
+    colour: GREYS[2],
 };
 const VARIANTS: [Variant; 3] = [NUMBERED, NUMBERED_BOUNDED, ADDRESSED];
 
@@ -118,7 +118,7 @@ fn shares(rows: &[Row]) -> Picture {
         .iter()
         .filter(|row| row.variant.is_none_or(|words| words == NUMBERED.words))
         .collect();
-    let names: Vec<String> = shown.iter().map(|row| row.policy.to_owned()).collect();
+    let names: Vec<&str> = shown.iter().map(|row| row.policy).collect();
     let series = server_series(BACKENDS, |place| {
         let of_backend = |row: &&Row| row.connections.get(place).copied().unwrap_or(0.0);
         shown.iter().map(of_backend).collect()
@@ -154,7 +154,7 @@ fn shares(rows: &[Row]) -> Picture {
 }
 
 fn variants(rows: &[Row]) -> Picture {
-    let names = HASHING.map(|policy| policy.label.to_owned());
+    let names = HASHING.map(|policy| policy.label);
     let of = |policy: &str, variant: &Variant| {
         let mut found = rows
             .iter()

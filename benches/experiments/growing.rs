@@ -33,7 +33,7 @@ struct Row {
 }
 
 pub(crate) fn run(stage: &Stage) -> Result<Chapter, Failure> {
-    let total = stage.either(6_000_u32, 600);
+    let total = stage.either(10_000_u32, 600);
     let mut chapter = Chapter {
         title: "A-2: two to six backends",
         how: format!(
@@ -186,7 +186,7 @@ fn times(rows: &[Row], title: &str, value: impl Fn(&Row) -> f64) -> Picture {
         |row| 1000.0 * value(row),
     )
     .caption(&format!(
-        "With 2 backends it is {} to {}, with 6 {} to {}. The highest is that of {highest}.",
+        "With 2 backends it is {} to {}, with 6 it is {} to {}. The highest is that of {highest}.",
         millis(two_least),
         millis(two_most),
         millis(six_least),

@@ -4,7 +4,7 @@
 use lb::page::Picture;
 use serde_json::json;
 
-use crate::chapter::{Chapter, bars, grouped_bars, picture, table};
+use crate::chapter::{Chapter, GREYS, bars, grouped_bars, picture, table};
 use crate::common::Failure;
 use crate::figures::{grouped, least, most, percent};
 use crate::scene::Stage;
@@ -36,7 +36,12 @@ pub(crate) fn run(stage: &Stage) -> Result<Chapter, Failure> {
             ));
         }
     }
-    chapter.pictures = vec![balance(&worked_out), moved(&worked_out), kept(&measured)];
+    chapter.pictures = vec![
+        balance(&worked_out),
+        moved(&worked_out),
+        kept(&measured),
+        busiest(&measured),
+    ];
     chapter.tables = vec![keys_table(&worked_out), sources_table(&measured)];
     chapter.figures = json!({
         "keys": keys::KEYS, "backends": keys::BACKENDS, "clients": clients, "worked_out": worked_out, "measured": measured,
@@ -71,17 +76,17 @@ fn balance(rows: &[keys::Row]) -> Picture {
 }
 
 fn moved(rows: &[keys::Row]) -> Picture {
-    let names: Vec<String> = rows.iter().map(|row| row.policy.to_owned()).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.policy).collect();
     let values = |value: fn(&keys::Row) -> f64| rows.iter().map(value).collect();
     let series = [
         (
             "one leaves".to_owned(),
-            "#f06595",
+            GREYS[1],
             values(|row| row.moved_by_leaving_percent),
         ),
         (
             "one joins".to_owned(),
-            "#5c7cfa",
+            GREYS[2],
             values(|row| row.moved_by_joining_percent),
         ),
     ];
@@ -105,18 +110,18 @@ fn moved(rows: &[keys::Row]) -> Picture {
 }
 
 fn kept(rows: &[sources::Row]) -> Picture {
-    let names: Vec<String> = rows.iter().map(|row| row.policy.to_owned()).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.policy).collect();
     let values = |value: fn(&sources::Row) -> f64| rows.iter().map(value).collect();
     let series = [
-        ("at once".to_owned(), "#087f5b", values(|row| row.again_percent)),
+        ("at once".to_owned(), GREYS[2], values(|row| row.again_percent)),
         (
-            "while one is down, clients of the others".to_owned(),
-            "#20c997",
+            "while one is down, the others'".to_owned(),
+            GREYS[1],
             values(|row| row.while_stopped_percent),
         ),
         (
             "after it is back".to_owned(),
-            "#96f2d7",
+            GREYS[0],
             values(|row| row.afterwards_percent),
         ),
     ];
@@ -144,6 +149,23 @@ fn kept(rows: &[sources::Row]) -> Picture {
         percent(least(&again)),
         percent(most(&again)),
         percent(plain)
+    ))
+}
+
+fn busiest(rows: &[sources::Row]) -> Picture {
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| (row.policy, row.colour, row.most_to_mean))
+        .collect();
+    let all = listed(rows.iter().map(|row| (row.policy, format!("{:.2}", row.most_to_mean))));
+    let by_value = |one: &&sources::Row, other: &&sources::Row| one.most_to_mean.total_cmp(&other.most_to_mean);
+    let best = rows.iter().min_by(by_value).map_or("", |row| row.policy);
+    bars(
+        picture("Balance, measured: the backend with most clients", "times the mean"),
+        &shown,
+    )
+    .caption(&format!(
+        "In parts of the mean, in the first round: {all}. Most even is {best}."
     ))
 }
 

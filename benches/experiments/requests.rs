@@ -8,7 +8,7 @@ use lb::page::Picture;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::chapter::{Chapter, bars, grouped_bars, picture, server_colour, table};
+use crate::chapter::{Chapter, GREYS, bars, grouped_bars, picture, server_colour, table};
 use crate::common::Failure;
 use crate::figures::{grouped, least, mean, millis, most, percentile};
 use crate::policy::ROUND_ROBIN;
@@ -103,11 +103,11 @@ fn counts(rows: &[Row]) -> Picture {
 }
 
 fn times(rows: &[Row]) -> Picture {
-    let names: Vec<String> = rows.iter().map(|row| row.backend.clone()).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.backend.as_str()).collect();
     let values = |value: fn(&Row) -> f64| rows.iter().map(|row| 1000.0 * value(row)).collect();
     let series = [
-        ("p50".to_owned(), "#a5d8ff", values(|row| row.p50_seconds)),
-        ("p99".to_owned(), "#1971c2", values(|row| row.p99_seconds)),
+        ("p50".to_owned(), GREYS[0], values(|row| row.p50_seconds)),
+        ("p99".to_owned(), GREYS[2], values(|row| row.p99_seconds)),
     ];
     let span = |value: fn(&Row) -> f64| {
         let values: Vec<f64> = rows.iter().map(value).collect();

@@ -4,7 +4,7 @@ use lb::page::Picture;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::chapter::{Chapter, grouped_bars, picture, table};
+use crate::chapter::{Chapter, GREYS, grouped_bars, picture, table};
 use crate::common::Failure;
 use crate::figures::{grouped, millis, percent};
 use crate::policy::{FASTEST, HASHING, PLAIN, Policy, ROUND_ROBIN};
@@ -55,7 +55,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Chapter, Failure> {
         how: format!(
             "Three backends answer after 1 ms, one after 20 ms; {AT_ONCE} connections at a time, each with its next request as soon as \
              the answer is there (a closed loop). A new connection for each request, its connect counted; and connections of ten \
-             requests. The hashing policies go by the connection's number."
+             requests. The hashing policies go by the connection's number. \
+             (Connections that last for the whole run would show nothing: each is placed once, before anyone has answered.)"
         ),
         ..Chapter::default()
     };
@@ -94,7 +95,7 @@ fn one(stage: &Stage, policy: Policy, mode: Mode, chapter: &mut Chapter) -> Resu
         is_http: false,
     };
     // The first connections find out; they are to be well below a hundredth.
-    let (duration, conns) = (stage.either("4s", "2s"), stage.either("1500", "800"));
+    let (duration, conns) = (stage.either("8s", "2s"), stage.either("2500", "800"));
     let (report, connections) = stage.play(&setup, |scene| {
         let report = match mode {
             Mode::Short => scene.load(&["--conns", AT_ONCE, "--new-connection", "--duration", duration])?,
@@ -140,11 +141,11 @@ fn part(rows: &[Row], mode: Mode) -> f64 {
 
 fn times(rows: &[Row], mode: Mode) -> Picture {
     let shown: Vec<&Row> = rows.iter().filter(|row| row.mode == mode).collect();
-    let names: Vec<String> = shown.iter().map(|row| row.policy.to_owned()).collect();
+    let names: Vec<&str> = shown.iter().map(|row| row.policy).collect();
     let values = |value: fn(&Row) -> f64| shown.iter().map(|row| 1000.0 * value(row)).collect();
     let series = [
-        ("p50".to_owned(), "#a5d8ff", values(|row| row.p50_seconds)),
-        ("p99".to_owned(), "#1971c2", values(|row| row.p99_seconds)),
+        ("p50".to_owned(), GREYS[0], values(|row| row.p50_seconds)),
+        ("p99".to_owned(), GREYS[2], values(|row| row.p99_seconds)),
     ];
     let told = |policy: &Policy| {
         find(rows, policy, mode).map_or_else(String::new, |row| {

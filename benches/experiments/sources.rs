@@ -24,6 +24,8 @@ const STICKY_HEALTH: &str = "[service.sticky]\n\n[service.health]\ninterval = \"
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) policy: &'static str,
+    #[serde(skip)]
+    pub(crate) colour: &'static str,
     pub(crate) again_percent: f64,
     /// While one backend is stopped, of the clients of the others.
     pub(crate) while_stopped_percent: f64,
@@ -71,6 +73,7 @@ fn one(scene: &mut Scene<'_>, policy: Policy, clients: u32) -> Result<Row, Failu
     let mean = f64::from(clients) / BACKENDS as f64;
     Ok(Row {
         policy: policy.label,
+        colour: policy.colour,
         again_percent: kept(&first, &again, everyone),
         while_stopped_percent: kept(&first, &meanwhile, |owner| *owner != name),
         afterwards_percent: kept(&first, &afterwards, everyone),
