@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     /// From accept to end.
     pub(crate) seconds: f64,
     /// Other backends tried before this one.
-    pub(crate) retries: u32,
+    pub(crate) retries: usize,
     pub(crate) end: String,
 }
 

@@ -18,7 +18,7 @@ use crate::access_log::Entry;
 use crate::chapter::{Chapter, server_colour, table};
 use crate::common::Failure;
 use crate::common::load::Report;
-use crate::figures::grouped;
+use crate::figures::{counted, grouped};
 use crate::policy::ROUND_ROBIN;
 use crate::scene::{Scene, Setup, Stage, server_name, tell};
 
@@ -52,7 +52,7 @@ struct Counts {
     /// Requests that the client counts as failed: those of both kinds, and no others.
     failed_requests: f64,
     /// Backends that were tried in vain before another took the connection.
-    redispatched: u32,
+    redispatched: usize,
 }
 
 /// A connection's end, in seconds since the load began.
@@ -248,13 +248,13 @@ fn close(done: &[Done], counts: &Counts, moments: Moments) -> Picture {
         .mark(moments.killed, "killed")
         .mark(moments.marked_down, "marked down")
         .caption(&format!(
-            "lb marked it down {:.0} ms after the kill; till then {} connects to it failed and went to another backend, {} of {} \
-             connections were lost. {} connections that it had already taken died with it.",
+            "lb marked it down {:.0} ms after the kill; till then {} failed and went to another backend, and {} of {} connections \
+             were lost. With it died {} that it had already taken.",
             1000.0 * (moments.marked_down - moments.killed),
-            counts.redispatched,
+            counted(counts.redispatched, "connect"),
             counts.lost,
             grouped(counts.accepted as f64),
-            counts.died
+            counted(counts.died, "connection")
         ))
 }
 

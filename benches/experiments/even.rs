@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::chapter::{Chapter, GREYS, grouped_bars, picture, server_series, table};
 use crate::common::Failure;
-use crate::figures::{chi_square, farthest_percent, grouped, least, most, p_of_three, percent, probability};
+use crate::figures::{chi_square, farthest_percent, grouped, least, most, p_of_three, percent, probability, span};
 use crate::policy::{HASHING, PLAIN, Policy};
 use crate::scene::{NO_HEALTH, Setup, Stage, server_name, tell};
 
@@ -172,10 +172,9 @@ fn variants(rows: &[Row]) -> Picture {
     let addressed: Vec<f64> = names.iter().map(|name| of(name, &ADDRESSED)).collect();
     let caption = format!(
         "A bound of 1.25 times the mean on live connections takes the backend farthest from even: {}. By address and port, as one \
-         host makes connections, they are {} to {} from even.",
+         host makes connections, it is {} from even.",
         pairs.collect::<Vec<_>>().join(", "),
-        percent(least(&addressed)),
-        percent(most(&addressed))
+        span(&addressed, percent)
     );
     grouped_bars(
         picture("Hashing: the backend farthest from even", "% from even"),

@@ -76,6 +76,21 @@ pub(crate) fn millis(seconds: f64) -> String {
     }
 }
 
+/// From the least to the most of these, in the words of `figure`; once if both are the same.
+pub(crate) fn span(values: &[f64], figure: impl Fn(f64) -> String) -> String {
+    let (from, until) = (figure(least(values)), figure(most(values)));
+    if from == until {
+        from
+    } else {
+        format!("{from} to {until}")
+    }
+}
+
+/// So many of them: `1 connection`, `2 connections`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A probability, or less than what anyone can picture.
 pub(crate) fn probability(p: f64) -> String {
     match p {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::chapter::{Chapter, picture, table};
 use crate::common::Failure;
-use crate::figures::{deviation, grouped, least, mean, millis, most, percent};
+use crate::figures::{deviation, grouped, least, mean, millis, most, percent, span};
 use crate::policy::{LEAST_CONNECTIONS, MAGLEV, Policy, RANDOM_TWO, ROUND_ROBIN};
 use crate::scene::{NO_HEALTH, Setup, Stage, tell};
 
@@ -168,9 +168,8 @@ fn spreads(rows: &[Row]) -> Picture {
 fn times(rows: &[Row], title: &str, value: impl Fn(&Row) -> f64) -> Picture {
     let end = |backends: usize| {
         let values: Vec<f64> = rows.iter().filter(|row| row.backends == backends).map(&value).collect();
-        (least(&values), most(&values))
+        span(&values, millis)
     };
-    let ((two_least, two_most), (six_least, six_most)) = (end(2), end(6));
     let by_value = |one: &&Row, other: &&Row| value(one).total_cmp(&value(other));
     let highest = rows.iter().max_by(by_value).map_or_else(String::new, |row| {
         format!(
@@ -186,11 +185,9 @@ fn times(rows: &[Row], title: &str, value: impl Fn(&Row) -> f64) -> Picture {
         |row| 1000.0 * value(row),
     )
     .caption(&format!(
-        "With 2 backends it is {} to {}, with 6 it is {} to {}. The highest is that of {highest}.",
-        millis(two_least),
-        millis(two_most),
-        millis(six_least),
-        millis(six_most)
+        "With 2 backends it is {}, with 6 it is {}. The highest is that of {highest}.",
+        end(2),
+        end(6)
     ))
 }
 

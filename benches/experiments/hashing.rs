@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::chapter::{Chapter, GREYS, bars, grouped_bars, picture, table};
 use crate::common::Failure;
-use crate::figures::{grouped, least, most, percent};
+use crate::figures::{grouped, percent, span};
 use crate::scene::Stage;
 use crate::{keys, sources};
 
@@ -125,30 +125,23 @@ fn kept(rows: &[sources::Row]) -> Picture {
             values(|row| row.afterwards_percent),
         ),
     ];
-    let again: Vec<f64> = rows
-        .iter()
-        .filter(|row| row.policy != "round_robin")
-        .map(|row| row.again_percent)
-        .collect();
-    let plain = rows
-        .iter()
-        .find(|row| row.policy == "round_robin")
-        .map_or(f64::NAN, |row| row.again_percent);
-    let (stopped, afterwards) = (
-        listed(rows.iter().map(|row| (row.policy, percent(row.while_stopped_percent)))),
-        listed(rows.iter().map(|row| (row.policy, percent(row.afterwards_percent)))),
-    );
+    let plain = rows.iter().find(|row| row.policy == "round_robin");
+    let plain = |value: fn(&sources::Row) -> f64| percent(plain.map_or(f64::NAN, value));
+    let others: Vec<&sources::Row> = rows.iter().filter(|row| row.policy != "round_robin").collect();
+    let others = |value: fn(&sources::Row) -> f64| others.iter().map(|row| value(row)).collect::<Vec<_>>();
+    let after = listed(rows.iter().map(|row| (row.policy, percent(row.afterwards_percent))));
     grouped_bars(
         picture("Clients that get their backend again, measured", "% of the clients"),
         &names,
         &series,
     )
     .caption(&format!(
-        "At once {} to {} come back to the same backend, {} with plain round robin. While one is down, of the clients of the others: \
-         {stopped}; after its return, of all: {afterwards}.",
-        percent(least(&again)),
-        percent(most(&again)),
-        percent(plain)
+        "At once {} of the clients come back to the same backend, by policy, and while one is down {} of those of the others; with plain \
+         round robin it is {} and {}. After its return it is, of all: {after}.",
+        span(&others(|row| row.again_percent), percent),
+        span(&others(|row| row.while_stopped_percent), percent),
+        plain(|row| row.again_percent),
+        plain(|row| row.while_stopped_percent)
     ))
 }
 

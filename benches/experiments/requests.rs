@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::chapter::{Chapter, GREYS, bars, grouped_bars, picture, server_colour, table};
 use crate::common::Failure;
-use crate::figures::{grouped, least, mean, millis, most, percentile};
+use crate::figures::{grouped, mean, millis, percentile, span};
 use crate::policy::ROUND_ROBIN;
 use crate::scene::{NO_HEALTH, Setup, Stage, server_name, tell};
 
@@ -93,9 +93,8 @@ fn counts(rows: &[Row]) -> Picture {
     let requests: Vec<f64> = rows.iter().map(|row| row.requests).collect();
     let exact = requests.iter().filter(|count| **count == EXPECTED).count();
     bars(picture("Requests of each backend", "requests"), &shown).caption(&format!(
-        "The backends had {} to {} requests, {} in all. {exact} of {} had exactly the {} that a quarter is.",
-        grouped(least(&requests)),
-        grouped(most(&requests)),
+        "Each backend had {} requests, {} in all. {exact} of {} had exactly the {} that a quarter is.",
+        span(&requests, grouped),
         grouped(requests.iter().sum()),
         rows.len(),
         grouped(EXPECTED)
@@ -109,14 +108,11 @@ fn times(rows: &[Row]) -> Picture {
         ("p50".to_owned(), GREYS[0], values(|row| row.p50_seconds)),
         ("p99".to_owned(), GREYS[2], values(|row| row.p99_seconds)),
     ];
-    let span = |value: fn(&Row) -> f64| {
-        let values: Vec<f64> = rows.iter().map(value).collect();
-        format!("{} to {}", millis(least(&values)), millis(most(&values)))
-    };
+    let told = |value: fn(&Row) -> f64| span(&rows.iter().map(value).collect::<Vec<_>>(), millis);
     grouped_bars(picture("Time of a connection in lb, by backend", "ms"), &names, &series).caption(&format!(
         "Half of the connections took no more than {}, by backend. The slowest hundredth took more than {}.",
-        span(|row| row.p50_seconds),
-        span(|row| row.p99_seconds)
+        told(|row| row.p50_seconds),
+        told(|row| row.p99_seconds)
     ))
 }
 
