@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Failure;
 use crate::case::Case;
+use crate::common::{Failure, say};
 
 /// The programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(crate) fn all(other_lb: Option<&Path>, other_haproxy: Option<&Path>) -> Resu
         }
     }
     if installed.is_none() {
-        crate::say("skipped: haproxy: not installed; apt-get install haproxy");
+        say("skipped: haproxy: not installed; apt-get install haproxy");
     }
     match find("nginx") {
         Some(program) if nginx_module().is_some() => contenders.push(Contender {
@@ -85,9 +85,7 @@ pub(crate) fn all(other_lb: Option<&Path>, other_haproxy: Option<&Path>) -> Resu
             version: first_line(Command::new(program).arg("-v"))?,
             kind: Kind::Nginx,
         }),
-        _ => crate::say(
-            "skipped: nginx: not installed with its stream module; apt-get install nginx libnginx-mod-stream",
-        ),
+        _ => say("skipped: nginx: not installed with its stream module; apt-get install nginx libnginx-mod-stream"),
     }
     Ok(contenders)
 }

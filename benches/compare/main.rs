@@ -1,20 +1,22 @@
 //! `lb` beside HAProxy, nginx and no balancer at all: the same load, the same backends, in turn, round by round.
 //!
 //! Run by `scripts/bench.sh` (`cargo bench --bench compare`). `case` says what is measured, `contender` who takes part, `place` on
-//! which cores and in which network, `stage` starts and ends the programs, `measure` is one measurement; `summary` makes medians
-//! and ratios of them, `table`, `page` and the JSON file tell it. It uses the programs as a user would, and of lb's rooms only `page`.
+//! which cores and in which network, `measure` is one measurement, with `usage` of the balancer; `summary` makes medians and ratios of
+//! them, `table`, `page` and the JSON file tell it. `common` starts and ends the programs. It uses them as a user would, and of lb's
+//! rooms only `page`.
 
 mod case;
+#[path = "../common/mod.rs"]
+mod common;
 mod contender;
 mod measure;
 mod page;
 mod place;
-mod stage;
 mod summary;
 mod table;
 mod tools;
+mod usage;
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +25,8 @@ use std::time::Instant;
 use clap::Parser;
 
 use case::{Case, Load};
+use common::machine::machine;
+use common::{Failure, say};
 use contender::{Contender, Kind};
 use measure::{Offered, Sample};
 use place::Place;
@@ -61,17 +65,6 @@ struct Arguments {
     bench: bool,
 }
 
-/// What a shell says of a program that Ctrl-C has ended.
-const INTERRUPTED: i32 = 130;
-
-/// Any reason to give up.
-pub(crate) type Failure = Box<dyn Error + Send + Sync>;
-
-/// Prints a line. A reader that went away is no reason to stop measuring.
-pub(crate) fn say(line: &str) {
-    drop(writeln!(io::stdout().lock(), "{line}"));
-}
-
 fn main() -> ExitCode {
     match compare(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,11 +77,7 @@ fn main() -> ExitCode {
 
 fn compare(arguments: &Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
-    ctrlc::set_handler(|| {
-        stage::end_all();
-        place::remove_all();
-        std::process::exit(INTERRUPTED);
-    })?;
+    common::clear_away_when_interrupted()?;
     let place = Place::new()?;
     let mut contenders = contender::all(arguments.lb.as_deref(), arguments.haproxy.as_deref())?;
     if !arguments.beside.is_empty() {
@@ -108,7 +97,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     }
     let rounds = arguments.rounds.unwrap_or(if arguments.quick { 3 } else { 7 });
     let seconds = arguments.seconds.unwrap_or(if arguments.quick { 0.6 } else { 2.0 });
-    say(&format!("{}\n{}", summary::machine(), place.words()));
+    say(&format!("{}\n{}", machine(), place.words()));
     for contender in &contenders {
         say(&format!("  {:<16} {}", contender.label, contender.version));
     }

@@ -3,17 +3,19 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::Failure;
 use crate::case::{Case, Load};
+use crate::common::Failure;
+use crate::common::folder::Folder;
+use crate::common::load::{self, Report, start_server};
+use crate::common::program::{Program, free_address};
 use crate::contender::{Contender, Wiring};
 use crate::place::{Cores, Place, Role};
-use crate::stage::{Program, Usage, free_address};
+use crate::usage::Usage;
 
 /// Programs that echo; more backends than that share them.
 const SERVERS_MAX: usize = 3;
@@ -49,9 +51,9 @@ pub(crate) struct Sample {
 
 pub(crate) fn one(case: &Case, contender: &Contender, place: &Place, offered: Offered) -> Result<Sample, Failure> {
     place.within(case.workers, |cores| {
-        let folder = tempfile::tempdir()?;
+        let folder = Folder::open()?;
         cores.pin(Role::Load)?;
-        let servers = servers(case)?;
+        let servers = servers(case, folder.path())?;
         let targets: Vec<SocketAddr> = servers.iter().map(|(_, address)| *address).collect();
         let backends = spread(&targets, case.backends);
         let listen = free_address()?;
@@ -68,7 +70,7 @@ pub(crate) fn one(case: &Case, contender: &Contender, place: &Place, offered: Of
             return load(case, target, None, offered, folder.path());
         };
         cores.pin(Role::Balancer)?;
-        let mut balancer = Program::start(&mut command)?;
+        let mut balancer = Program::start(&mut command, &folder.path().join("balancer.log"))?;
         balancer.await_listening(listen)?;
         cores.pin(Role::Load)?;
         match case.load {
@@ -79,26 +81,19 @@ pub(crate) fn one(case: &Case, contender: &Contender, place: &Place, offered: Of
 }
 
 /// The backends' programs: on one core a thread each, or they would only take it from one another.
-fn servers(case: &Case) -> Result<Vec<(Program, SocketAddr)>, Failure> {
-    let start = |_| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tcp_server"));
-        command.args(["0", "--host", "0.0.0.0", "--threads", "1"]);
-        if let Load::Closed {
-            request_bytes,
-            reply_bytes,
-            ..
-        } = case.load
-            && request_bytes != reply_bytes
-        {
-            command.args(["--request-size", &request_bytes.to_string()]);
-            command.args(["--reply-size", &reply_bytes.to_string()]);
-        }
-        let mut program = Program::start(&mut command)?;
-        let line = program.first_line()?;
-        let port = line.rsplit(':').next().and_then(|port| port.parse().ok());
-        let port: u16 = port.ok_or_else(|| format!("tcp_server said {line:?} instead of its address"))?;
-        Ok((program, ([127, 0, 0, 1], port).into()))
-    };
+fn servers(case: &Case, folder: &Path) -> Result<Vec<(Program, SocketAddr)>, Failure> {
+    let mut arguments: Vec<String> = ["0", "--host", "0.0.0.0", "--threads", "1"].map(str::to_owned).to_vec();
+    if let Load::Closed {
+        request_bytes,
+        reply_bytes,
+        ..
+    } = case.load
+        && request_bytes != reply_bytes
+    {
+        arguments.extend(["--request-size".to_owned(), request_bytes.to_string()]);
+        arguments.extend(["--reply-size".to_owned(), reply_bytes.to_string()]);
+    }
+    let start = |number| start_server(&arguments, &folder.join(format!("server-{number}.log")));
     (0..case.backends.min(SERVERS_MAX)).map(start).collect()
 }
 
@@ -123,68 +118,54 @@ fn load(
     offered: Offered,
     folder: &Path,
 ) -> Result<Sample, Failure> {
-    let report = folder.join("report.json");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
-    command.args(["--threads", "1", "--target", &target.to_string()]);
-    command.args(["--duration", &format!("{}ms", (offered.seconds * 1000.0).round())]);
-    command.arg("--json").arg(&report);
+    let mut arguments: Vec<String> = ["--threads", "1"].map(str::to_owned).to_vec();
+    let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+    add("--duration", format!("{}ms", (offered.seconds * 1000.0).round()));
     let conns = match case.load {
         Load::Closed {
             conns,
             request_bytes,
             reply_bytes,
         } => {
-            command.args(["--size", &request_bytes.to_string()]);
+            add("--size", request_bytes.to_string());
             if request_bytes != reply_bytes {
-                command.args(["--reply-size", &reply_bytes.to_string()]);
+                add("--reply-size", reply_bytes.to_string());
             }
             conns
         }
-        Load::Short { conns } => {
-            command.arg("--new-connection");
-            conns
-        }
         Load::Open { conns } => {
-            command.args(["--rate", &offered.rate_per_second.to_string()]);
+            add("--rate", offered.rate_per_second.to_string());
             conns
         }
+        Load::Short { conns } => conns,
         Load::Idle { .. } => return Err("idle connections are no load".into()),
     };
-    command.args(["--conns", &conns.to_string(), "--concurrency", &conns.to_string()]);
-    let before = balancer.map(Program::usage).unwrap_or_default();
-    let output = command.output()?;
-    let after = balancer.map(Program::usage).unwrap_or_default();
-    let text = std::fs::read_to_string(&report).map_err(|error| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        format!("the client gave no report ({error}): {}", said.trim())
-    })?;
-    let report: serde_json::Value = serde_json::from_str(&text)?;
-    let failed = number(&report, "/requests/failed")?;
-    if failed > 0.0 {
-        return Err(format!(
-            "{failed} requests failed: {}",
-            report.pointer("/errors").unwrap_or(&serde_json::Value::Null)
-        )
-        .into());
+    add("--conns", conns.to_string());
+    add("--concurrency", conns.to_string());
+    if matches!(case.load, Load::Short { .. }) {
+        arguments.push("--new-connection".to_owned());
     }
+    let before = balancer.map(Usage::of).unwrap_or_default();
+    let report = load::Load::start(target, &arguments, folder)?.finish_answered()?;
+    let after = balancer.map(Usage::of).unwrap_or_default();
     sample(&report, before, after)
 }
 
-fn sample(report: &serde_json::Value, before: Usage, after: Usage) -> Result<Sample, Failure> {
-    let requests = number(report, "/requests/ok")?;
-    let seconds = number(report, "/seconds")?;
+fn sample(report: &Report, before: Usage, after: Usage) -> Result<Sample, Failure> {
+    let requests = report.number("/requests/ok")?;
+    let seconds = report.number("/seconds")?;
     // Of an echo both are the same.
-    let bytes = match number(report, "/bytes_sent") {
-        Ok(sent) => sent + number(report, "/bytes_received")?,
-        Err(_) => 2.0 * number(report, "/bytes")?,
+    let bytes = match report.number("/bytes_sent") {
+        Ok(sent) => sent + report.number("/bytes_received")?,
+        Err(_) => 2.0 * report.number("/bytes")?,
     };
     let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
     Ok(Sample {
-        requests_per_second: number(report, "/requests_per_second")?,
+        requests_per_second: report.number("/requests_per_second")?,
         bytes_per_second: bytes / seconds,
-        p50_seconds: number(report, "/response_time_seconds/p50")?,
-        p99_seconds: number(report, "/response_time_seconds/p99")?,
-        p99_9_seconds: number(report, "/response_time_seconds/p99_9")?,
+        p50_seconds: report.number("/response_time_seconds/p50")?,
+        p99_seconds: report.number("/response_time_seconds/p99")?,
+        p99_9_seconds: report.number("/response_time_seconds/p99_9")?,
         cpu_seconds_per_request: cpu_seconds / requests,
         cpu_seconds_per_gigabyte: cpu_seconds / bytes * 1e9,
         cores: cpu_seconds / seconds,
@@ -193,15 +174,10 @@ fn sample(report: &serde_json::Value, before: Usage, after: Usage) -> Result<Sam
     })
 }
 
-fn number(report: &serde_json::Value, pointer: &str) -> Result<f64, Failure> {
-    let found = report.pointer(pointer).and_then(serde_json::Value::as_f64);
-    found.ok_or_else(|| format!("the client's report has no {pointer}").into())
-}
-
 /// Opens connections, moves 1 KiB each way on every one, and looks at the balancer while they rest.
 fn idle(conns: usize, target: SocketAddr, balancer: &Program, cores: &Cores<'_>) -> Result<Sample, Failure> {
     cores.pin(Role::Load)?;
-    let before = balancer.usage();
+    let before = Usage::of(balancer);
     let mut open = Vec::with_capacity(conns);
     let (sent, mut received) = ([7_u8; 1024], [0_u8; 1024]);
     for _ in 0..conns {
@@ -211,9 +187,9 @@ fn idle(conns: usize, target: SocketAddr, balancer: &Program, cores: &Cores<'_>)
         connection.read_exact(&mut received)?;
         open.push(connection);
     }
-    let full = balancer.usage();
+    let full = Usage::of(balancer);
     thread::park_timeout(IDLE_WATCH);
-    let rested = balancer.usage();
+    let rested = Usage::of(balancer);
     Ok(Sample {
         memory_bytes: full.memory_bytes as f64,
         memory_bytes_per_connection: full.memory_bytes.saturating_sub(before.memory_bytes) as f64 / conns as f64,

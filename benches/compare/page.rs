@@ -5,7 +5,8 @@ use plotly::Bar;
 use plotly::common::{ErrorData, ErrorType, Marker};
 
 use crate::case::Case;
-use crate::summary::{Metric, Results, machine, today};
+use crate::common::machine::{machine, today};
+use crate::summary::{Metric, Results};
 use crate::table;
 
 pub(crate) fn html(results: &Results) -> String {

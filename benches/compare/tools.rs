@@ -5,12 +5,13 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use crate::Failure;
 use crate::case::{Case, Load};
+use crate::common::folder::Folder;
+use crate::common::program::{Program, free_address};
+use crate::common::{Failure, say};
 use crate::contender::{Contender, Kind, find};
 use crate::measure::{self, Offered};
 use crate::place::{Place, Role};
-use crate::stage::{Program, free_address};
 use crate::summary::figure;
 
 const ROUNDS: usize = 3;
@@ -40,7 +41,7 @@ pub(crate) fn measure(place: &Place, seconds: f64) -> Vec<ToolCheck> {
     for check in checks(seconds) {
         let tool = check.client.first().cloned().unwrap_or_default();
         if find(&tool).is_none() || check.server.first().is_none_or(|server| find(server).is_none()) {
-            crate::say(&format!("skipped: {}: {tool} isn't installed", check.what));
+            say(&format!("skipped: {}: {tool} isn't installed", check.what));
             continue;
         }
         match compare(&check, place, seconds) {
@@ -50,7 +51,7 @@ pub(crate) fn measure(place: &Place, seconds: f64) -> Vec<ToolCheck> {
                 other,
                 tool,
             }),
-            Err(failure) => crate::say(&format!("{}: {tool}: {failure}", check.what)),
+            Err(failure) => say(&format!("{}: {tool}: {failure}", check.what)),
         }
     }
     done
@@ -145,7 +146,8 @@ fn other(check: &Check, place: &Place) -> Result<f64, Failure> {
         let port = address.port().to_string();
         let (server, arguments) = check.server.split_first().ok_or("no server")?;
         let mut command = Command::new(find(server).ok_or("its server is gone")?);
-        let mut server = Program::start(command.args(arguments).arg(&port))?;
+        let folder = Folder::open()?;
+        let mut server = Program::start(command.args(arguments).arg(&port), &folder.path().join("server.log"))?;
         server.await_listening(address)?;
         let (client, arguments) = check.client.split_first().ok_or("no client")?;
         let mut command = Command::new(client);

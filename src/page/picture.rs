@@ -16,6 +16,13 @@ const MARGIN_LEFT: usize = 70;
 const MARGIN_RIGHT: usize = 30;
 /// Of the label of a mark. Each has a line of its own above the picture, so that near marks can be told apart.
 const LABEL_HEIGHT: usize = 16;
+/// Of a row of the legend, which has its rows between the title and the marks.
+const LEGEND_ROW_HEIGHT: usize = 19;
+/// What the legend has when pictures stand side by side.
+const LEGEND_WIDTH: usize = 380;
+/// Of its letters, on average, and of the sample beside each name.
+const LETTER_WIDTH: usize = 7;
+const SAMPLE_WIDTH: usize = 45;
 
 const MARK_COLOUR: &str = "#5a6b7b";
 
@@ -113,12 +120,12 @@ impl Picture {
             .y(1.0)
             .y_anchor(Anchor::Top)
             .pad(Pad::new(TITLE_TOP, 0, 0));
-        // Beside the title: a column of its own would take a third of the width.
+        // Above: a column of its own would take a third of the width.
         let legend = Legend::new()
             .orientation(Orientation::Horizontal)
             .x(1.0)
             .x_anchor(Anchor::Right)
-            .y(1.0)
+            .y(1.0 + self.above(self.marks.len()))
             .y_anchor(Anchor::Bottom);
         Layout::new()
             .title(title)
@@ -134,14 +141,38 @@ impl Picture {
     }
 
     fn margin_top(&self) -> usize {
-        MARGIN_TOP.saturating_add(self.marks.len().saturating_mul(LABEL_HEIGHT))
+        let legend = self.legend_rows().saturating_mul(LEGEND_ROW_HEIGHT);
+        let marks = self.marks.len().saturating_mul(LABEL_HEIGHT);
+        MARGIN_TOP.saturating_add(legend).saturating_add(marks)
+    }
+
+    /// Plotly breaks a legend that is too wide into columns, all as wide as its longest name needs.
+    fn legend_rows(&self) -> usize {
+        if self.traces.len() < 2 {
+            return 0;
+        }
+        let longest = self
+            .traces
+            .iter()
+            .map(|trace| name(trace.as_ref()).chars().count())
+            .max();
+        let width = longest
+            .unwrap_or(0)
+            .saturating_mul(LETTER_WIDTH)
+            .saturating_add(SAMPLE_WIDTH);
+        let columns = LEGEND_WIDTH.checked_div(width).unwrap_or(1).max(1);
+        self.traces.len().div_ceil(columns)
+    }
+
+    /// The height of so many labels, in parts of what is drawn.
+    fn above(&self, labels: usize) -> f64 {
+        let drawn = HEIGHT.saturating_sub(self.margin_top()).saturating_sub(MARGIN_BOTTOM);
+        labels.saturating_mul(LABEL_HEIGHT) as f64 / drawn as f64
     }
 
     fn lines(&self) -> Vec<Shape> {
-        let drawn = HEIGHT.saturating_sub(self.margin_top()).saturating_sub(MARGIN_BOTTOM);
         let line = |(index, (x, _)): (usize, &(f64, String))| {
             // Up to its label.
-            let above = index.saturating_mul(LABEL_HEIGHT) as f64 / drawn as f64;
             Shape::new()
                 .shape_type(ShapeType::Line)
                 .x_ref("x")
@@ -149,7 +180,7 @@ impl Picture {
                 .x0(*x)
                 .x1(*x)
                 .y0(0.0)
-                .y1(1.0 + above)
+                .y1(1.0 + self.above(index))
                 .line(ShapeLine::new().color(MARK_COLOUR).width(1.0).dash(DashType::Dot))
         };
         self.marks.iter().enumerate().map(line).collect()
@@ -170,6 +201,13 @@ impl Picture {
         };
         self.marks.iter().enumerate().map(label).collect()
     }
+}
+
+/// What the legend calls a trace; plotly keeps it to itself.
+fn name(trace: &dyn Trace) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_str(&trace.to_json()).ok();
+    let name = json.as_ref().and_then(|json| json.pointer("/name")?.as_str());
+    name.unwrap_or_default().to_owned()
 }
 
 impl std::fmt::Debug for Picture {
