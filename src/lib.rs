@@ -58,6 +58,7 @@
 //! | what an errno means | `sys/errno.rs` |
 //! | buffers in the kernel | `sys/socket.rs` towards backends, `sys/listen.rs` towards clients: the constants |
 //! | what the speed is measured with | `benches/compare/`: `case.rs`; the peers' settings: `scripts/bench/` |
+//! | what the policies are compared by | `benches/experiments/`: a module each; `policy.rs` has their configurations |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]

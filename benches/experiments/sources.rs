@@ -49,7 +49,11 @@ pub(crate) fn all(stage: &Stage, clients: u32) -> Result<Vec<Row>, Failure> {
             is_http: true,
         };
         let row = stage.play(&setup, |scene| one(scene, policy, clients))?;
-        tell("A-4", &format!("{row:?}"));
+        let words = format!(
+            "{}: again {:.0} %, while one is down {:.0} %, afterwards {:.0} %",
+            row.policy, row.again_percent, row.while_stopped_percent, row.afterwards_percent
+        );
+        tell("A-4", &words);
         rows.push(row);
     }
     Ok(rows)

@@ -220,3 +220,26 @@ impl std::fmt::Debug for Picture {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plotly::Bar;
+
+    fn picture(names: &[&str]) -> Picture {
+        names.iter().fold(Picture::new("a"), |picture, name| {
+            picture.trace(Bar::new(vec![1], vec![1]).name(*name))
+        })
+    }
+
+    #[test]
+    fn a_legend_has_as_many_rows_as_its_longest_name_makes_it() {
+        assert_eq!(picture(&["alone"]).legend_rows(), 0);
+        assert_eq!(picture(&["p50", "p99"]).legend_rows(), 1);
+        assert_eq!(
+            picture(&["round_robin", "least_connections", "maglev"]).legend_rows(),
+            2
+        );
+        assert_eq!(picture(&[&"long ".repeat(20), "p99"]).legend_rows(), 2);
+    }
+}
