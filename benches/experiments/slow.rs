@@ -72,7 +72,8 @@ pub(crate) fn run(stage: &Stage) -> Result<Chapter, Failure> {
     }
     for mode in [Mode::Short, Mode::Long] {
         let part = part(&rows, mode);
-        if part.is_nan() || part > PART_MAX {
+        // A look is short, and may be at a machine that is busy with other things: it says nothing of times.
+        if !stage.is_quick && (part.is_nan() || part > PART_MAX) {
             chapter.broken.push(format!(
                 "with {}, the p99 of fastest is {part:.2} of that of round_robin, at most {PART_MAX} is required",
                 mode.words()
