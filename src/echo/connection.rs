@@ -148,7 +148,8 @@ impl Connection {
         let Some(read) = bench.scratch.get_mut(..count) else {
             return Ok(Flushed::Empty);
         };
-        let delayed = bench.delay.and_then(|delay| bench.now.checked_add(delay));
+        // From now, not from when this wake began: the others' turns have taken their time since.
+        let delayed = bench.delay.and_then(|delay| Instant::now().checked_add(delay));
         let bytes: &[u8] = match &mut self.replies {
             Replies::Echo => read,
             Replies::Fold(fold) => {
@@ -251,4 +252,34 @@ fn write_some(stream: &mut TcpStream, bytes: &[u8], counters: &WorkerCounters) -
         }
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_delay_counts_from_the_request_not_from_the_wake_that_found_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        peer.write_all(b"ping").unwrap();
+        // It is there before the non-blocking read looks.
+        assert_eq!(ours.peek(&mut [0; 4]).unwrap(), 4);
+        ours.set_nonblocking(true).unwrap();
+        let mut connection = Connection::new(TcpStream::from_std(ours), Replies::Echo);
+        let delay = Duration::from_millis(100);
+        let before = Instant::now();
+        let mut bench = Bench {
+            scratch: &mut [0; 64],
+            replies: &mut Vec::new(),
+            counters: &WorkerCounters::default(),
+            // A wake that has served others for a while.
+            now: before.checked_sub(Duration::from_millis(90)).unwrap(),
+            delay: Some(delay),
+        };
+        connection.drive(&mut bench).unwrap();
+        assert!(connection.next_due().unwrap() >= before + delay);
+    }
 }
