@@ -1,6 +1,6 @@
 //! `client`: a load generator that checks every byte. Parses the command line and calls `lb::load`.
 use clap::Parser;
-use lb::load::{DEFAULT_CONCURRENCY_MAX, LoadOptions, ResultFile, StopHandle, parse_size, parse_target, run};
+use lb::load::{LoadOptions, ResultFile, StopHandle, parse_size, parse_target, run};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
@@ -61,6 +61,9 @@ struct Arguments {
     /// Write a page with the result, the parameters and pictures of them to this file too; it opens without a network
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
+    /// lb's admin API: if it answers, the result shows how many of the connections each backend got
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000")]
+    admin: SocketAddr,
 }
 
 fn main() -> ExitCode {
@@ -98,15 +101,11 @@ fn load(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn options(arguments: Arguments) -> LoadOptions {
-    let at_once = arguments
-        .concurrency
-        .unwrap_or(DEFAULT_CONCURRENCY_MAX as u64)
-        .min(arguments.conns);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     LoadOptions {
         connections: arguments.conns,
         requests: arguments.requests,
-        concurrency: usize::try_from(at_once).unwrap_or(usize::MAX),
+        concurrency: LoadOptions::window(arguments.concurrency, arguments.conns),
         size: arguments.size,
         reply_size: arguments.reply_size,
         rate: arguments.rate,
@@ -115,6 +114,7 @@ fn options(arguments: Arguments) -> LoadOptions {
         connect_timeout: arguments.connect_timeout,
         timeout: arguments.timeout,
         threads: arguments.threads.map_or(cores, |threads| threads as usize),
+        admin: Some(arguments.admin),
         ..LoadOptions::new(arguments.target)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::common::{Backend, Peer, Program, Refusing, Signal, tcp_server};
 
@@ -114,6 +115,37 @@ fn the_clients_page_has_the_runs_figures_and_both_pictures_and_needs_no_network(
     assert_eq!(body.matches("Plotly.newPlot(").count(), 2);
     let json: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
     assert_eq!(json["requests"]["ok"], 1230);
+}
+
+#[test]
+fn the_client_tells_who_got_its_connections_where_a_balancer_says_it() {
+    let (_server, address) = tcp_server(&["0"]);
+    let asked = AtomicU64::new(0);
+    // Speaks as the admin API does; 70 and 30 connections more at the second time.
+    let admin = Backend::serve(move |peer| {
+        let request = peer.request_head();
+        assert!(request.starts_with("GET /api/v1/services HTTP/1."), "{request}");
+        let time = asked.fetch_add(1, SeqCst);
+        let backend =
+            |name: &str, total: u64| json!({"name": name, "connections": {"active": 0, "total": total, "failed": 0}});
+        let backends = [backend("one", 5 + 70 * time), backend("two", 9 + 30 * time)];
+        let services = json!([{"name": "echo", "listen": [address.to_string()], "backends": backends}]);
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{services}").as_bytes())
+            .fin();
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let [page, json] = ["result.html", "result.json"].map(|name| folder.path().join(name));
+    let files = format!("--report {} --json {}", page.display(), json.display());
+    let mut client = client(address, &format!("--conns 100 --admin {} {files}", admin.address()));
+    assert_eq!(client.exit_code(), Some(0), "{}", client.story());
+    assert_eq!(
+        (row(&client, "  to one"), row(&client, "  to two")),
+        ("70".to_owned(), "30".to_owned())
+    );
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(json["backends"], json!({"one": 70, "two": 30}));
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains("one got most, 70 connections (70.0\u{a0}%). two got fewest, 30 (30.0\u{a0}%)."));
 }
 
 #[test]

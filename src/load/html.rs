@@ -1,10 +1,11 @@
-//! A run as a page: pictures of its response times and its throughput, its result and its settings.
+//! A run as a page: pictures of its response times, its throughput and who got it, its result and its settings.
 //!
 //! `client --report` writes it, from the same figures as the table and the JSON. It opens without a network.
 
 use super::human::human_rate;
 use super::options::LoadOptions;
 use super::report::LoadReport;
+use super::shares::Shares;
 use super::{histogram, throughput};
 use crate::page::{Page, Table};
 use std::time::Duration;
@@ -28,7 +29,8 @@ impl LoadReport {
             page.paragraph("No request was answered: there are no response times.");
         }
         let pieces = recorder.timeline.pieces(recorder.span(), throughput::PIECES_MAX);
-        page.pictures(times.into_iter().chain(throughput::picture(&pieces)));
+        let shares = self.shares.as_ref().and_then(Shares::picture);
+        page.pictures(times.into_iter().chain(throughput::picture(&pieces)).chain(shares));
         let rows = self.rows().into_iter();
         let result = Table {
             title: "Result".to_owned(),

@@ -24,6 +24,7 @@ mod report;
 mod result_file;
 mod run;
 mod shared;
+mod shares;
 mod stats;
 mod throughput;
 mod timeline;
@@ -33,7 +34,7 @@ mod worker;
 mod tests;
 
 pub use failure::{FailureKind, LoadError};
-pub use options::{DEFAULT_CONCURRENCY_MAX, LoadOptions, parse_size, parse_target};
+pub use options::{LoadOptions, parse_size, parse_target};
 pub use report::LoadReport;
 pub use result_file::ResultFile;
 pub use run::run;

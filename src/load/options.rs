@@ -6,7 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 /// The most connections at a time when no number is given.
-pub const DEFAULT_CONCURRENCY_MAX: usize = 1000;
+const DEFAULT_CONCURRENCY_MAX: usize = 1000;
 
 /// The longest part of a message that either side holds, to fold it or to repeat it; as `tcp_server` has it.
 const HELD_BYTES_MAX: u64 = 64 * 1024;
@@ -51,11 +51,20 @@ pub struct LoadOptions {
     pub timeout: Duration,
     /// Threads; never more than `concurrency`.
     pub threads: usize,
+    /// Where `lb`'s admin API may say who got the connections; `None` = don't ask.
+    pub admin: Option<SocketAddr>,
     /// What the bytes depend on, beside the connection and the request.
     pub seed: u32,
 }
 
 impl LoadOptions {
+    /// Connections at a time where only those in all are asked for: all of them, at most 1,000.
+    #[must_use]
+    pub fn window(at_once: Option<u64>, connections: u64) -> usize {
+        let at_once = at_once.unwrap_or(DEFAULT_CONCURRENCY_MAX as u64).min(connections);
+        usize::try_from(at_once).unwrap_or(usize::MAX)
+    }
+
     /// One request of 64 bytes on one connection.
     #[must_use]
     pub fn new(target: SocketAddr) -> Self {
@@ -72,6 +81,7 @@ impl LoadOptions {
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(10),
             threads: 1,
+            admin: None,
             // Std's own randomness: two clients at once must not send the same bytes.
             seed: RandomState::new().hash_one(0) as u32,
         }

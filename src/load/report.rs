@@ -3,8 +3,10 @@
 
 use super::human::{grouped, human_bytes, human_rate, human_seconds};
 use super::options::LoadOptions;
+use super::shares::Shares;
 use super::stats::Recorder;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ pub struct LoadReport {
     pub(super) recorder: Recorder,
     open_max: u64,
     is_interrupted: bool,
+    /// Where a balancer told who got the connections.
+    pub(super) shares: Option<Shares>,
 }
 
 /// Response times in seconds.
@@ -31,7 +35,13 @@ impl LoadReport {
             recorder,
             open_max,
             is_interrupted,
+            shares: None,
         }
+    }
+
+    pub(super) fn with_shares(mut self, shares: Option<Shares>) -> Self {
+        self.shares = shares;
+        self
     }
 
     /// Whether every request was answered with the right bytes, every connection ended well and nobody stopped the run.
@@ -105,6 +115,7 @@ impl LoadReport {
             },
             "interrupted": self.is_interrupted,
             "connections": { "opened": self.recorder.opened, "at_once_max": self.open_max },
+            "backends": self.shares.as_ref().map(|shares| shares.counts().iter().cloned().collect::<BTreeMap<_, _>>()),
             "requests": { "ok": self.recorder.answered, "failed": self.recorder.failed },
             "errors": failures,
             "seconds": self.recorder.elapsed().as_secs_f64(),
@@ -132,6 +143,10 @@ impl LoadReport {
         rows.extend([
             row("connections", grouped(recorder.opened)),
             row("  at once", grouped(self.open_max)),
+        ]);
+        let shares = self.shares.iter().flat_map(Shares::counts);
+        rows.extend(shares.map(|(name, count)| row(&format!("  to {name}"), grouped(*count))));
+        rows.extend([
             row("requests", grouped(recorder.answered.saturating_add(recorder.failed))),
             row("  failed", grouped(recorder.failed)),
             row("errors", grouped(errors)),

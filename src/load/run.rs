@@ -2,11 +2,12 @@
 
 use super::failure::LoadError;
 use super::options::LoadOptions;
-use super::plan::{Share, shares};
+use super::plan::{self, Share};
 use super::ports::Ports;
 use super::progress::Progress;
 use super::report::LoadReport;
 use super::shared::{Shared, StopHandle};
+use super::shares::Shares;
 use super::stats::Recorder;
 use super::worker::{WAKE, Worker};
 use mio::{Poll, Waker};
@@ -33,11 +34,13 @@ pub fn run(options: &LoadOptions, stop: &StopHandle) -> Result<LoadReport, LoadE
     options.check()?;
     let threads = options.threads.clamp(1, options.concurrency.max(1));
     require_descriptors(options.concurrency, threads)?;
+    let shares = || Shares::ask(options.admin?, options.target);
+    let before = shares();
     let held = options.holds_all().then_some(options.connections);
     let shared = Arc::new(Shared::new(stop.clone(), held));
     let (sender, receiver) = crossbeam_channel::unbounded();
     let mut started = 0_usize;
-    for (index, share) in shares(options, threads).into_iter().enumerate() {
+    for (index, share) in plan::shares(options, threads).into_iter().enumerate() {
         let (options, shared, sender) = (options.clone(), Arc::clone(&shared), sender.clone());
         let ports = Ports::new(options.target, (index, threads), share.lanes);
         let poll = Poll::new().map_err(LoadError::Thread)?;
@@ -69,12 +72,9 @@ pub fn run(options: &LoadOptions, stop: &StopHandle) -> Result<LoadReport, LoadE
         }
     }
     progress.end();
-    Ok(LoadReport::new(
-        options.clone(),
-        sum,
-        shared.open_max(),
-        stop.is_asked(),
-    ))
+    let since = before.and_then(|before| Some(shares()?.since(&before)));
+    let report = LoadReport::new(options.clone(), sum, shared.open_max(), stop.is_asked());
+    Ok(report.with_shares(since))
 }
 
 fn work(options: &LoadOptions, shared: &Shared, share: Share, poll: Poll, ports: Ports) -> io::Result<Recorder> {
