@@ -7,6 +7,7 @@
 //! | [`types`] | newtypes that several rooms share |
 //! | [`sys`] | what std lacks: epoll, wake-ups, sockets, pipes, limits, the clock; the only `unsafe` |
 //! | [`page`] | one HTML file with pictures that opens offline: `client --report`, the benchmarks; never the balancer |
+//! | [`api`] | the shapes of the admin API, both ways, with their schemas |
 //! | [`config`] | `lb.toml` -> plain, checked values; all problems at once |
 //! | [`observe`] | counters, how a connection ended, log and access log off the data path |
 //! | [`pool`] | what a backend is, guards that own each +1, the pool of a service at one moment |
@@ -64,6 +65,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 pub mod acceptor;
+pub mod api;
 pub mod balance;
 pub mod cli;
 pub mod config;

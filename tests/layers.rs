@@ -11,8 +11,9 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("page", &[]),
+    ("api", &[]),
     ("types", &[]),
     ("sys", &["types"]),
     ("config", &["types"]),
@@ -30,11 +31,12 @@ const ROOMS: [(&str, &[&str]); 16] = [
     (
         "control",
         &[
-            "types", "sys", "config", "observe", "pool", "balance", "health", "session", "service", "worker",
+            "types", "sys", "api", "config", "observe", "pool", "balance", "health", "session", "service", "worker",
             "acceptor",
         ],
     ),
-    ("cli", &["types", "config", "observe", "control"]),
+    ("admin", &["types", "sys", "api", "config", "observe", "control"]),
+    ("cli", &["types", "api", "config", "observe", "control"]),
     ("echo", &[]),
     ("load", &["page"]),
 ];
