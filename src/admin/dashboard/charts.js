@@ -75,6 +75,7 @@ export class ServiceCharts {
   #colours;
   #share = new Plot("share-plot");
   #time = new Plot("time-plot");
+  #few = el("span");
   #legend = el("ul", { class: "legend" });
   #items = new Map();
   #views = new Map();
@@ -104,7 +105,7 @@ export class ServiceCharts {
         el(
           "figcaption",
           {},
-          el("span", { text: "Connections a second" }),
+          el("span", { text: "Connections a second" }, this.#few),
           el("span", { class: "switch", role: "group", "aria-label": "Span of time" }, view("minute", "1 minute"), view("halfHour", "30 minutes")),
         ),
         this.#time.element,
@@ -142,6 +143,8 @@ export class ServiceCharts {
   #drawTime(parts) {
     const { series } = this.#drawn;
     const view = this.#view === "minute" ? minute : halfHour;
+    const isFew = this.#view === "minute" && parts.some(({ name }) => name === null);
+    setText(this.#few, isFew ? `, the ${parts.length - 1} with most` : "");
     const what = this.#view === "minute" ? "and up or down, in the last minute" : "in the last 30 minutes";
     attribute(this.#time.element, "aria-label", `Connections a second of each backend of ${this.#name} ${what}`);
     this.#time.draw(() => view(parts, series, this.#name, isDark()));
@@ -161,7 +164,8 @@ export class ServiceCharts {
   #drawLegend(parts) {
     const total = parts.reduce((sum, part) => sum + part.total, 0);
     const items = new Map();
-    for (const part of parts) {
+    // The others first: they are most, and the list may be longer than its place.
+    for (const part of [...parts].sort((one, other) => Number(other.name === null) - Number(one.name === null))) {
       const item = this.#items.get(part.name) ?? legendItem(part);
       items.set(part.name, item);
       setText(item.name, part.label);

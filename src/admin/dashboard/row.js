@@ -85,12 +85,6 @@ export class BackendRow {
     setText(remove, "Remove");
     attribute(remove, "aria-label", `Remove ${backend.name}`);
   }
-
-  /// Whether the filter's text (lower case) is in its name, address or state.
-  matches(sought) {
-    const { name, address, state } = this.backend;
-    return sought === "" || `${name} ${address} ${state}`.toLowerCase().includes(sought);
-  }
 }
 
 /// Taken out by the operator.

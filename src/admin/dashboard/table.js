@@ -9,6 +9,9 @@ import { count } from "./format.js";
 /// From here on the table scrolls in itself, and can be filtered.
 const LONG_ROWS = 13;
 
+/// A thousand rows take a browser seconds to sort.
+const SHOWN_MAX = 200;
+
 const STATES = ["down", "starting", "draining", "maintenance", "up"];
 
 /// Title, and what it sorts by; figures begin with the largest, words with the first.
@@ -94,47 +97,56 @@ export class BackendTable {
     const service = this.#service;
     if (!service) return;
     const { backends } = service;
-    const total = backends.reduce((sum, { connections }) => sum + connections.total, 0);
     const hadFocus = this.#body.contains(document.activeElement);
-    const rows = new Map();
-    for (const backend of backends) {
-      const row = this.#rows.get(backend.name) ?? new BackendRow(this.#serviceName, backend.name, this.#parts);
-      rows.set(backend.name, row);
-      row.draw(backend, total, service);
-    }
-    this.#rows = rows;
     this.#filterLine.hidden = backends.length < LONG_ROWS;
     this.#scroll.classList.toggle("is-long", backends.length >= LONG_ROWS);
-    this.#place(backends);
+    const shown = this.#chosen(this.#ordered(backends));
+    const total = backends.reduce((sum, { connections }) => sum + connections.total, 0);
+    const rows = new Map();
+    for (const backend of shown) {
+      const row = this.#rows.get(backend.name) ?? new BackendRow(this.#serviceName, backend.name, this.#parts);
+      rows.set(backend.name, row);
+      row.draw(backend, total);
+    }
+    this.#rows = rows;
+    const none = backends.length > 0 ? "No backend matches." : "No backend yet.";
+    arrange(this.#body, rows.size > 0 ? [...rows.values()].map(({ element }) => element) : [emptyRow(none)]);
     if (hadFocus && !this.#body.contains(document.activeElement)) this.#parts.onFocusLost();
   }
 
-  #place(backends) {
+  /// All backends in their order, as sorted, or as they stand while that rests.
+  #ordered(backends) {
     const isResting = this.#body.matches(":hover") || this.#body.contains(document.activeElement);
-    let names = this.#sorted(backends);
+    let ordered = this.#sorted(backends);
     if (isResting && !this.#isSortDue) {
-      const wanted = new Set(names);
-      const kept = this.#order.filter((name) => wanted.has(name));
-      const there = new Set(kept);
-      names = [...kept, ...names.filter((name) => !there.has(name))];
+      const places = new Map(this.#order.map((name, at) => [name, at]));
+      const place = ({ name }) => places.get(name) ?? Infinity;
+      // A stable sort: new ones stand last, in their own order.
+      ordered = ordered.sort((one, other) => (place(one) === place(other) ? 0 : place(one) - place(other)));
     }
     this.#isSortDue = false;
-    this.#order = names;
+    this.#order = ordered.map(({ name }) => name);
+    return ordered;
+  }
+
+  /// Those that the filter leaves, as many as a table can show and still be quick.
+  #chosen(backends) {
     const sought = this.#filterLine.hidden ? "" : this.#filter.value.trim().toLowerCase();
-    const shown = names.map((name) => this.#rows.get(name)).filter((row) => row.matches(sought));
-    setText(this.#found, sought ? `${count(shown.length)} of ${count(backends.length)}` : "");
-    const none = backends.length > 0 ? "No backend matches." : "No backend yet.";
-    arrange(this.#body, shown.length > 0 ? shown.map(({ element }) => element) : [emptyRow(none)]);
+    const found = backends.filter(({ name, address, state }) => `${name} ${address} ${state}`.toLowerCase().includes(sought));
+    const shown = found.slice(0, SHOWN_MAX);
+    const more = found.length > shown.length ? `; the first ${count(shown.length)} are shown` : "";
+    setText(this.#found, sought || more ? `${count(found.length)} of ${count(backends.length)}${more}` : "");
+    return shown;
   }
 
   #sorted(backends) {
-    if (!this.#sort) return backends.map(({ name }) => name);
+    if (!this.#sort) return [...backends];
     const { column, way } = this.#sort;
     const compare = (one, other) => {
       const [a, b] = [column.by(one), column.by(other)];
       return way * (typeof a === "string" ? collator.compare(a, b) : a - b);
     };
-    return [...backends].sort(compare).map(({ name }) => name);
+    return [...backends].sort(compare);
   }
 
   /// What the card tells of a row: `{service, backend}`.

@@ -66,17 +66,18 @@ export function share(parts, isDark) {
 export function minute(parts, series, service, isDark) {
   const theme = isDark ? "dark" : "light";
   const times = series.times.slice(-MINUTE_POINTS).map(plotDate);
+  // The sum of all others would flatten each line.
   const lanes = parts.filter((part) => part.name !== null);
-  const data = parts.map((part) => {
-    const rates = sum(part.names.map((name) => series.rates(service, name, MINUTE_POINTS)));
-    const ups = part.names.length === 1 ? series.ups(service, part.names[0], MINUTE_POINTS) : [];
+  const data = lanes.map((part) => {
+    const rates = series.rates(service, part.name, MINUTE_POINTS);
+    const ups = series.ups(service, part.name, MINUTE_POINTS);
     return {
       ...line(part, theme, times, rates),
       customdata: rates.map((value, at) => `${rate(value)}/s${ups[at] === false ? ", down" : ""}`),
     };
   });
   lanes.forEach((part, lane) => {
-    const ups = series.ups(service, part.names[0], MINUTE_POINTS);
+    const ups = series.ups(service, part.name, MINUTE_POINTS);
     // Lines that are equal would hide each other: each stands a little lower than the one before.
     const lower = lanes.length > 1 ? (lane / (lanes.length - 1)) * 0.3 : 0;
     data.push({
