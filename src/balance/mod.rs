@@ -115,6 +115,20 @@ fn may_take(member: &Member, excluded: &[BackendId]) -> bool {
     member.backend.has_room() && !excluded.contains(&member.backend.id)
 }
 
+/// Draws of a pick before it looks at everyone in plain order: of 20 backends with one free, it misses that one in 4 % of the picks.
+const DRAWS: u64 = 64;
+
+/// More dice for the same pick.
+fn draws(key: Key) -> impl Iterator<Item = u64> {
+    (0..DRAWS).map(move |number| dice(key.dice, number))
+}
+
+/// A number below `end` from the lower 32 of random bits, even to 1 in 2^32 / end (Lemire, "Fast Random Integer Generation in an
+/// Interval", 2019).
+const fn below(bits: u64, end: u64) -> u64 {
+    (bits & u32::MAX as u64).wrapping_mul(end) >> 32
+}
+
 /// Where to begin among `count` members: each turn one further.
 fn start(turn: u64, count: usize) -> usize {
     let rest = turn.checked_rem(u64::try_from(count).unwrap_or(u64::MAX)).unwrap_or(0);

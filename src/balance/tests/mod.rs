@@ -261,6 +261,40 @@ fn every_policy_that_draws_or_hashes_evenly_spreads_as_chance_would() {
 }
 
 #[test]
+fn what_full_backends_cannot_take_is_shared_by_weight_among_the_others() {
+    let weights = [
+        &[1; 10][..],
+        &[5, 4, 3, 2, 1, 1, 2, 3, 4, 5],
+        &[7, 1, 200, 1, 1, 9, 2, 256, 100, 90],
+    ];
+    for policy in [PolicyName::RoundRobin, PolicyName::RandomTwo, PolicyName::Fastest] {
+        for (weights, is_full) in weights.into_iter().flat_map(|weights| {
+            let halves: [fn(u32) -> bool; 3] = [|id| id < 5, |id| id >= 5, |id| id % 2 == 0];
+            halves.map(|is_full| (weights, is_full))
+        }) {
+            let members = (0..).zip(weights);
+            let members: Vec<Member> = members
+                .map(|(id, weight)| member(id, *weight, is_full(id).then_some(1)))
+                .collect();
+            let full = members.iter().filter(|member| is_full(member.backend.id.0));
+            let _held: Vec<BackendGuard> = full
+                .map(|member| BackendGuard::take(&member.backend).unwrap())
+                .collect();
+            let balancer = Balancer::new(Pool::new(members), policy);
+            let counts = tally(&picks(&balancer, 0..60_000), weights.len());
+            let free = || (0_u32..).zip(weights).filter(|(id, _)| !is_full(*id));
+            let total: u16 = free().map(|(_, weight)| weight).sum();
+            for (id, weight) in free() {
+                let share = f64::from(counts[id as usize]) / 60_000.0;
+                let wanted = f64::from(*weight) / f64::from(total);
+                let is_near = (share - wanted).abs() < 0.01;
+                assert!(is_near, "{policy:?}, {weights:?}: {id} has {share} instead of {wanted}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_measure_of_evenness_tells_fair_from_loaded_dice() {
     let expected = [100.0; 6];
     assert!(!is_uneven(&[95, 108, 92, 103, 99, 103], &expected));
