@@ -32,7 +32,7 @@ pub enum PolicyName {
         /// `None` = unbounded.
         bound: Option<LoadFactor>,
     },
-    /// A table with exact shares.
+    /// A table with the shares to within a slot.
     Maglev {
         /// A prime.
         slots: u32,

@@ -145,8 +145,36 @@ fn the_quadratic_ring_is_what_one_gets_by_hand() {
     assert_eq!(numbers, [1, 2, 1, 2, 3, 3, 3, 1]);
 }
 
+/// How many slots each has.
+fn slots_of(wheel: &Wheel, members: usize) -> Vec<u32> {
+    tally(&wheel.slots, members)
+}
+
+#[test]
+fn on_a_maglev_table_the_lightest_has_a_slot() {
+    let mut weights = [256; 20];
+    weights[7] = 1;
+    let slots = slots_of(&maglev::wheel(&members(&weights), 251, None), 20);
+    assert!(slots.iter().all(|slots| *slots >= 1), "{slots:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn on_a_maglev_table_everyone_has_its_share_to_within_a_slot(
+        heavy in prop::collection::vec(1..=256_u16, 0..10),
+        light in prop::collection::vec(1..=2_u16, 1..10),
+    ) {
+        let weights: Vec<u16> = heavy.into_iter().chain(light).collect();
+        let slots = 5_237;
+        let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+        let counts = slots_of(&maglev::wheel(&members(&weights), slots, None), weights.len());
+        for (count, weight) in counts.iter().zip(&weights) {
+            let wanted = f64::from(slots) * f64::from(*weight) / total;
+            prop_assert!((f64::from(*count) - wanted).abs() < 1.0, "{count} instead of {wanted}: {weights:?}");
+        }
+    }
 
     #[test]
     fn the_quadratic_ring_is_the_exercises_for_any_backends(
