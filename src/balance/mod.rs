@@ -30,6 +30,7 @@ pub use policy::PolicyName;
 use crate::pool::{BackendGuard, Member, Pool};
 use crate::types::BackendId;
 
+use least_connections::LeastConnections;
 use lots::Lots;
 use round_robin::Schedule;
 use wheel::Wheel;
@@ -44,7 +45,7 @@ pub struct Balancer {
 #[derive(Debug)]
 enum Policy {
     RoundRobin(Schedule),
-    LeastConnections,
+    LeastConnections(LeastConnections),
     RandomTwo(Lots),
     Fastest(Lots),
     Hashed(Wheel),
@@ -65,7 +66,7 @@ impl Balancer {
         let members = pool.eligible();
         let policy = match policy {
             PolicyName::RoundRobin => Policy::RoundRobin(Schedule::new(members)),
-            PolicyName::LeastConnections => Policy::LeastConnections,
+            PolicyName::LeastConnections => Policy::LeastConnections(LeastConnections::new(members)),
             PolicyName::RandomTwo => Policy::RandomTwo(Lots::new(members)),
             PolicyName::Fastest => Policy::Fastest(Lots::new(members)),
             PolicyName::Ring { virtual_nodes, bound } => Policy::Hashed(ring::wheel(&pool, virtual_nodes, bound)),
@@ -92,7 +93,7 @@ impl Balancer {
         loop {
             let choice = match &self.policy {
                 Policy::RoundRobin(schedule) => schedule.choose(members, key, excluded),
-                Policy::LeastConnections => least_connections::choose(members, key, excluded),
+                Policy::LeastConnections(policy) => policy.choose(members, key, excluded),
                 Policy::RandomTwo(lots) => random_two::choose(lots, members, key, excluded),
                 Policy::Fastest(lots) => fastest::choose(lots, members, key, excluded),
                 Policy::Hashed(wheel) => wheel.choose(members, key, excluded),
