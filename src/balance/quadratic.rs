@@ -15,9 +15,8 @@ pub(super) fn wheel(members: &[Member], slots: u32, virtual_nodes: u32, bound: O
     order.sort_unstable();
     for (number, place) in order {
         let member = usize::try_from(place).ok().and_then(|place| members.get(place));
-        let tenths = member.map_or(Ramp::FULL, |member| member.ramp).tenths();
         let nodes = virtual_nodes
-            .saturating_mul(u32::from(tenths))
+            .saturating_mul(member.map_or(0, share))
             .div_ceil(u32::from(Ramp::STEPS));
         for node in 0..nodes {
             let slot = slot(u64::from(number), u64::from(node), u64::from(slots));
@@ -37,7 +36,12 @@ pub(super) fn wheel(members: &[Member], slots: u32, virtual_nodes: u32, bound: O
         }
     }
     let slots = owners.into_iter().flatten().collect();
-    Wheel::new(slots, Entry::Modulo(entry), members, bound)
+    Wheel::new(slots, Entry::Modulo(entry), members, bound).with_shares(share, members)
+}
+
+/// The tenths of its virtual nodes that a member has: slow start counts, weights don't.
+fn share(member: &Member) -> u32 {
+    u32::from(member.ramp.tenths())
 }
 
 /// H(id), without ever leaving 64 bits.

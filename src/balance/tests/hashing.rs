@@ -145,6 +145,37 @@ fn the_quadratic_ring_is_what_one_gets_by_hand() {
     assert_eq!(numbers, [1, 2, 1, 2, 3, 3, 3, 1]);
 }
 
+#[test]
+fn the_bound_of_a_quadratic_ring_goes_by_what_its_nodes_go_by() {
+    let policy = PolicyName::QuadraticRing {
+        slots: 512,
+        virtual_nodes: 9,
+        bound: Some(LoadFactor { thousandths: 1000 }),
+    };
+    let first = Ramp::after(std::time::Duration::ZERO, std::time::Duration::from_secs(1));
+    // Weights say nothing, the tenths of slow start do.
+    for (ramp, wanted) in [(Ramp::FULL, [55, 55]), (first, [100, 10])] {
+        let mut members = members(&[1, 256]);
+        members[1].ramp = ramp;
+        let balancer = Balancer::new(Pool::new(members), policy);
+        let held: Vec<BackendGuard> = (1..=110)
+            .map(|sessions| {
+                balancer
+                    .pick(
+                        Key {
+                            sessions,
+                            ..key(sessions.into())
+                        },
+                        &[],
+                    )
+                    .unwrap()
+            })
+            .collect();
+        let active = |place: usize| balancer.pool().members()[place].backend.active();
+        assert_eq!([active(0), active(1)], wanted, "of {}", held.len());
+    }
+}
+
 /// How many slots each has.
 fn slots_of(wheel: &Wheel, members: usize) -> Vec<u32> {
     tally(&wheel.slots, members)
