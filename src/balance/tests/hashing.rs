@@ -176,6 +176,14 @@ fn the_bound_of_a_quadratic_ring_goes_by_what_its_nodes_go_by() {
     }
 }
 
+#[test]
+fn a_full_quadratic_ring_of_the_greatest_size_is_made_at_once() {
+    // Linear probing from the start of each clump looks at 10^11 slots: whoever brings it back waits here for minutes.
+    let (slots, nodes) = (1 << 22, 1 << 16);
+    let wheel = quadratic::wheel(&members(&[1; 64]), slots, nodes, None);
+    assert_eq!(slots_of(&wheel, 64), vec![nodes; 64]);
+}
+
 /// How many slots each has.
 fn slots_of(wheel: &Wheel, members: usize) -> Vec<u32> {
     tally(&wheel.slots, members)
