@@ -107,6 +107,8 @@ pub trait World {
     fn note_connected(&mut self, backend: &Self::Backend, took: Duration, tried: &[BackendId]);
     /// A backend was measured: it took so long to answer.
     fn note_latency(&mut self, backend: &Self::Backend, took: Duration);
+    /// A backend was asked and didn't answer in so long; [`Duration::MAX`]: it won't.
+    fn note_unanswered(&mut self, backend: &Self::Backend, waited: Duration);
     /// A connect failed.
     fn note_connect_failed(&mut self, backend: &Self::Backend, failure: ConnectFailure);
     /// Another backend is tried.

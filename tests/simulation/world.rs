@@ -172,6 +172,8 @@ pub(crate) struct SimWorld {
     pub(crate) connected: Vec<BackendId>,
     /// As measured of the backend that won.
     pub(crate) latencies: Vec<Duration>,
+    /// What it let a first question wait for, and never answered.
+    pub(crate) unanswered: Vec<Duration>,
     /// As noted: to the backend, to the client.
     pub(crate) moved: (u64, u64),
 }
@@ -194,7 +196,15 @@ impl SimWorld {
             redispatches: 0,
             connected: Vec::new(),
             latencies: Vec::new(),
+            unanswered: Vec::new(),
             moved: (0, 0),
+        }
+    }
+
+    fn check_measured(&self, backend: &Hold) {
+        if self.options.latency_every.is_none() || self.connected.last() != Some(&backend.id) {
+            let mut kernel = self.kernel.borrow_mut();
+            kernel.violate(format!("measured {:?}, and nobody asked", backend.id));
         }
     }
 
@@ -297,12 +307,13 @@ impl World for SimWorld {
     }
 
     fn note_latency(&mut self, backend: &Hold, took: Duration) {
-        let mut kernel = self.kernel.borrow_mut();
-        if self.options.latency_every.is_none() || self.connected.last() != Some(&backend.id) {
-            kernel.violate(format!("measured {:?}, and nobody asked", backend.id));
-        }
-        drop(kernel);
+        self.check_measured(backend);
         self.latencies.push(took);
+    }
+
+    fn note_unanswered(&mut self, backend: &Hold, waited: Duration) {
+        self.check_measured(backend);
+        self.unanswered.push(waited);
     }
 
     fn note_connected(&mut self, backend: &Hold, _took: Duration, tried: &[BackendId]) {
