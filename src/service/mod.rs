@@ -104,12 +104,10 @@ impl Service {
         guard
     }
 
-    /// A client got `backend` after those of `tried`, itself among them, were tried: if the one it had is of those, it has left it.
-    pub fn note_redispatched(&self, client: ClientAddr, now: Moment, backend: BackendId, tried: &[BackendId]) {
+    /// A client got `backend` after connects to those of `failed` had failed: if the one it had is of those, it has left it.
+    pub fn note_redispatched(&self, client: ClientAddr, now: Moment, backend: BackendId, failed: &[BackendId]) {
         if let Some(table) = &self.sticky
-            && table
-                .find(client, now)
-                .is_some_and(|had| had != backend && tried.contains(&had))
+            && table.find(client, now).is_some_and(|had| failed.contains(&had))
         {
             table.remember(client, backend, now);
         }
@@ -163,9 +161,13 @@ mod tests {
         Service::new(ServiceId(0), "s", settings, Balancer::new(pool, PolicyName::RoundRobin))
     }
 
-    fn pick(service: &Service, client: u32) -> u32 {
-        let client = ClientAddr(SocketAddr::from((Ipv4Addr::from_bits(client), 7)));
-        service.pick(client, Moment::START, &[]).unwrap().backend().id.0
+    fn client(number: u32) -> ClientAddr {
+        ClientAddr(SocketAddr::from((Ipv4Addr::from_bits(number), 7)))
+    }
+
+    fn pick(service: &Service, number: u32) -> u32 {
+        let guard = service.pick(client(number), Moment::START, &[]);
+        guard.unwrap().backend().id.0
     }
 
     #[test]
@@ -179,5 +181,17 @@ mod tests {
             })
             .collect();
         assert_eq!(new, [1, 0, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_client_leaves_only_a_backend_that_failed() {
+        let service = sticky(3);
+        assert_eq!(pick(&service, 0), 0);
+        let got = |failed: &[BackendId]| {
+            service.note_redispatched(client(0), Moment::START, BackendId(2), failed);
+            pick(&service, 0)
+        };
+        assert_eq!(got(&[BackendId(1)]), 0);
+        assert_eq!(got(&[BackendId(1), BackendId(0)]), 2);
     }
 }

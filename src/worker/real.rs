@@ -207,7 +207,7 @@ impl World for Real {
         self.races.take()
     }
 
-    fn note_connected(&mut self, backend: &BackendGuard, took: Duration, tried: &[BackendId]) {
+    fn note_connected(&mut self, backend: &BackendGuard, took: Duration, failed: &[BackendId]) {
         log::trace!(
             "{}: connected to {} in {took:?}",
             self.service.name,
@@ -217,9 +217,9 @@ impl World for Real {
         if self.measures() {
             backend.backend().latency.note_connected(self.now, took);
         }
-        if tried.len() > 1 {
+        if !failed.is_empty() {
             self.service
-                .note_redispatched(self.client, self.now, backend.backend().id, tried);
+                .note_redispatched(self.client, self.now, backend.backend().id, failed);
         }
     }
 
