@@ -1,6 +1,6 @@
 //! Maglev hashing: a table in which every backend has its share to within a slot, and at least one slot; the same on every balancer
-//! that knows the same names, whatever order they came in (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load
-//! Balancer", NSDI 2016, section 3.4).
+//! that knows the same names and shares, whatever order they came in (Eisenbud et al., "Maglev: A Fast and Reliable Software Network
+//! Load Balancer", NSDI 2016, section 3.4).
 //!
 //! Each backend has its own order of all slots, from two hashes of its name. In turn, each takes the first slot of its order that
 //! is free. Weights: who has half the greatest weight comes to its turn half as often, the first time in the first round. That alone

@@ -3,6 +3,8 @@
 //! The load of each may be bounded ([`LoadFactor`]); what is above spills clockwise. Mostly that is a look or two; but where one key
 //! has most of the sessions, all that it meets first are at their bounds, and a pick walks past them: O(backends), at worst
 //! [`LOOKS_PER_BACKEND`] looks for each and one more.
+//! Which key goes where is a function of the members alone, the same on every balancer, only while nothing is bounded and nobody is
+//! in slow start: both go by what one balancer has seen.
 
 use twox_hash::XxHash3_64;
 
