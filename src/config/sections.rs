@@ -125,7 +125,7 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let health = health::health(&table.section("health", &HEALTH, findings), findings);
     let backends = backends(table, whole, findings);
     if let Some(balance) = balance {
-        balance::find_misfit(table, balance, backends.len(), findings);
+        balance::find_misfit(table, balance, &backends, findings);
     }
     Some(Service {
         name: name?.to_owned(),

@@ -9,7 +9,6 @@ use crossbeam_channel::{bounded, unbounded};
 
 use super::budget::{Budget, BudgetError};
 use super::build::{Built, build, policy};
-use super::ramps::Ramps;
 use super::running::{Running, Steering};
 use crate::acceptor::{Acceptor, Listener};
 use crate::config::{self, Config};
@@ -18,7 +17,7 @@ use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters};
 use crate::pool::Limiter;
 use crate::service::Service;
 use crate::sys::{self, Doorbell};
-use crate::types::WorkerId;
+use crate::types::{Moment, WorkerId};
 use crate::worker;
 
 /// Failed connects that may wait for the health thread; more say nothing new.
@@ -128,6 +127,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let running = Running {
         services,
         steering: steering(config),
+        ramps_looked_at: Moment::START,
         addresses,
         process,
         counters,
@@ -144,10 +144,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 }
 
 fn steering(config: &Config) -> Vec<Steering> {
-    let steering = |service: &config::Service| Steering {
-        policy: policy(service.balance),
-        ramps: Ramps::new(service.health.slow_start),
-    };
+    let steering = |service: &config::Service| Steering::new(policy(service.balance), service.health.slow_start);
     config.services.iter().map(steering).collect()
 }
 

@@ -148,6 +148,7 @@ impl Backend {
     /// It came back: what failed before says nothing about it any more.
     pub fn forget_failures(&self) {
         self.failed_in_a_row.store(0, Relaxed);
+        self.latency.forget();
     }
 
     /// `worker` moved bytes. Only that worker's thread may say so.

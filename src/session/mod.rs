@@ -236,6 +236,7 @@ impl<W: World> Session<W> {
         let Phase::Relay(relay) = std::mem::replace(&mut self.phase, Phase::Over(None)) else {
             return Step::Ended(end);
         };
+        relay.note_end(end, world);
         match verdict {
             Verdict::Reset(victim, _) => {
                 let options = world.options();
