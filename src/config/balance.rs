@@ -3,15 +3,14 @@
 //! May not: accept a key that the policy would ignore. (`hash_key` may stand beside any, so that policies can be compared by
 //! changing one word.)
 
+use super::misfit::Misfit;
 use super::outline::join;
 use super::problems::{Findings, quoted};
 use super::reader::{Field, Integers, Table};
 use super::scalars;
 use super::shapes::STICKY;
 use super::values::{Backend, Balance, HashKey, RingHash, Sticky};
-use super::{
-    LOAD_FACTOR, MAGLEV_SLOTS_MIN, RING_POINTS_MAX, SLOTS_MAX, STICKY_SIZE_MAX, STICKY_TTL, VIRTUAL_NODES_MAX,
-};
+use super::{LOAD_FACTOR, MAGLEV_SLOTS_MIN, SLOTS_MAX, STICKY_SIZE_MAX, STICKY_TTL, VIRTUAL_NODES_MAX};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -107,54 +106,13 @@ pub(super) fn balance(table: &Table, findings: &mut Findings) -> Option<Balance>
 
 /// Finds a wheel that hasn't room for its backends, or has too many points for them.
 pub(super) fn find_misfit(table: &Table, balance: Balance, backends: &[Backend], findings: &mut Findings) {
-    let count = backends.len();
-    if let Balance::Ring {
-        hash: RingHash::Xxh3 { virtual_nodes },
-        ..
-    } = balance
-    {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let most = RING_POINTS_MAX.checked_div(count).unwrap_or(RING_POINTS_MAX);
-        if virtual_nodes > most {
-            let wanted = format!("at most {most}, for {count} backends");
-            misfit(table, "virtual_nodes", virtual_nodes, &wanted, findings);
-        }
+    let shapes: Vec<(u16, bool)> = backends
+        .iter()
+        .map(|backend| (backend.weight, backend.backup))
+        .collect();
+    let Some(Misfit { key, found, wanted }) = balance.misfit(&shapes) else {
         return;
-    }
-    let (slots, needed, why) = match balance {
-        Balance::Maglev { slots, .. } => {
-            let (needed, why) = lightest(backends);
-            (slots, needed, why)
-        }
-        Balance::Ring {
-            hash: RingHash::Quadratic { slots, virtual_nodes },
-            ..
-        } => {
-            let nodes = usize::try_from(virtual_nodes).unwrap_or(usize::MAX);
-            let why = format!("for {count} backends with {virtual_nodes} virtual nodes each");
-            (slots, count.saturating_mul(nodes), why)
-        }
-        _ => return,
     };
-    if usize::try_from(slots).is_ok_and(|slots| slots < needed) {
-        misfit(table, "slots", slots, &format!("at least {needed}, {why}"), findings);
-    }
-}
-
-/// Slots of a table in which the lightest backend is worth one, and why so many. Backups are in use without the others.
-fn lightest(backends: &[Backend]) -> (usize, String) {
-    let needed = |is_backup: bool| {
-        let together = backends.iter().filter(|backend| backend.backup == is_backup);
-        let weights = together
-            .map(|backend| usize::from(backend.weight))
-            .filter(|weight| *weight > 0);
-        let (least, sum) = (weights.clone().min().unwrap_or(1), weights.sum::<usize>());
-        (sum.div_ceil(least), format!("so that weight {least} of {sum} has one"))
-    };
-    needed(false).max(needed(true))
-}
-
-fn misfit(table: &Table, key: &str, found: u32, wanted: &str, findings: &mut Findings) {
     let (at, path, default) = match table.get(key) {
         Some(field) => (field.at, field.path, ""),
         None => (table.at, join(&table.path, key), ", the default"),
