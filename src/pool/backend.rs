@@ -89,6 +89,12 @@ impl Backend {
         }
     }
 
+    /// Whether anything would find out that it is down.
+    #[must_use]
+    pub const fn is_checked(&self) -> bool {
+        self.fall > 0
+    }
+
     /// Sessions that hold it now.
     #[must_use]
     pub fn active(&self) -> u32 {
