@@ -44,5 +44,6 @@ fn start(config: &config::Config) -> Result<(control::Running, Option<admin::Adm
         |admin: admin::Admin| admin.start(running.board(), running.commander(), running.admin_connections_max());
     let thread = admin.map(answer).transpose();
     let thread = thread.map_err(|error| format!("can't start the thread admin: {error}"))?;
+    running.tell_ready(config);
     Ok((running, thread))
 }

@@ -75,7 +75,7 @@ async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) ->
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
             String::new(),
-        )), /* TEMP */,
+        )),
         Action::Stats => Ok(ok(&state.flat())),
         Action::Status => Ok(ok(&state.status())),
         Action::Services => Ok(ok(&state.status().services)),

@@ -69,7 +69,8 @@ pub struct Running {
 }
 
 impl Running {
-    pub(super) fn tell_ready(&self, config: &Config) {
+    /// Logs that everything runs, and where.
+    pub fn tell_ready(&self, config: &Config) {
         let mut addresses = self.addresses.iter();
         for service in &config.services {
             let listens: Vec<String> = addresses
