@@ -208,7 +208,7 @@ impl World for Real {
             self.service.name,
             backend.backend().name
         );
-        backend.backend().note_connected();
+        backend.backend().note_connected(took);
         if self.service.options.latency_every.is_some() {
             self.note_latency(backend, took);
         }
@@ -230,9 +230,7 @@ impl World for Real {
             backend.name,
             failure.words(backend.address)
         );
-        if failure.is_local() {
-            backend.note_failed_here();
-        } else if let Some(in_a_row) = backend.note_failed() {
+        if let Some(in_a_row) = backend.note_failed(failure) {
             let report = TrafficFailure {
                 backend: backend.id,
                 failure,
