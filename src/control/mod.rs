@@ -7,6 +7,8 @@
 
 mod budget;
 mod build;
+mod metrics;
+mod process;
 mod ramps;
 mod running;
 mod signals;
@@ -14,6 +16,7 @@ mod start;
 mod stop;
 
 pub use budget::{Budget, BudgetError};
+pub use metrics::render_metrics;
 pub use running::Running;
 pub use signals::{Signal, watch_signals};
 pub use start::{StartError, start};

@@ -5,14 +5,17 @@
 mod access_log;
 mod counters;
 mod end;
+mod exposition;
 mod histogram;
 mod lines;
 mod log;
+pub mod metrics;
 mod supervise;
 
 pub use access_log::{AccessLog, AccessLogGuard, SessionRecord};
 pub use counters::{ProcessCounters, RefusedReason, ServiceCounters, ServiceTotals, read_ends};
 pub use end::{END_COUNT, End};
+pub use exposition::{Exposed, Exposition, METRICS_CONTENT_TYPE, Samples, page};
 pub use histogram::{CHECK_SECONDS, CONNECT_SECONDS, CONNECTION_SECONDS, Histogram};
 pub use lines::{Drops, Lines, LinesGuard};
 pub use log::{log_drops, start_log};
