@@ -73,7 +73,7 @@ fn main() {
     for backends in BACKENDS {
         let services = [service(backends)];
         group.bench_with_input(BenchmarkId::from_parameter(backends), &services, |bencher, services| {
-            bencher.iter(|| render_metrics(black_box(services), &counters, WORKERS));
+            bencher.iter(|| render_metrics(black_box(services), &counters, WORKERS.into()));
         });
     }
     group.finish();

@@ -4,13 +4,12 @@
 //! backend and every word (an end, a reason, a histogram that nothing has fed) is left out: with a thousand backends that is half
 //! of the page.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::process::ProcessFacts;
-use crate::balance::Balancer;
+use super::view::listed;
 use crate::observe::metrics::{self, Metric};
 use crate::observe::{END_COUNT, End, Exposed, Exposition, Histogram, ProcessCounters, Samples, ServiceTotals, page};
 use crate::pool::{Backend, Health, Member};
@@ -26,7 +25,7 @@ const ONCE_BYTES: usize = 8192;
 
 /// Everything there is to tell now, as Prometheus reads it (`METRICS_CONTENT_TYPE`).
 #[must_use]
-pub fn render_metrics(services: &[Arc<Service>], counters: &Arc<ProcessCounters>, workers: u16) -> String {
+pub fn render_metrics(services: &[Arc<Service>], counters: &Arc<ProcessCounters>, workers: usize) -> String {
     let services: Vec<_> = services.iter().map(|service| Read::new(service)).collect();
     let backends = services.iter().map(|read| read.members.len()).sum::<usize>();
     let bytes = backends.saturating_mul(BACKEND_BYTES).saturating_add(ONCE_BYTES);
@@ -52,7 +51,7 @@ impl Read {
         Self {
             service: Arc::clone(service),
             totals: service.counters.totals(),
-            members: members(&service.balancer()),
+            members: listed(service.balancer().pool()).cloned().collect(),
         }
     }
 
@@ -65,23 +64,11 @@ impl Read {
     }
 }
 
-/// The members of a pool, each name once: one that is on its way out may have the name of one that came after it, which counts.
-fn members(balancer: &Balancer) -> Vec<Member> {
-    let mut names = HashSet::new();
-    let latest_first = balancer.pool().members().iter().rev();
-    let mut members: Vec<_> = latest_first
-        .filter(|member| names.insert(Arc::clone(&member.backend.name)))
-        .cloned()
-        .collect();
-    members.reverse();
-    members
-}
-
 #[derive(Debug)]
 struct Figures {
     services: Vec<Read>,
     counters: Arc<ProcessCounters>,
-    workers: u16,
+    workers: usize,
     process: Option<ProcessFacts>,
 }
 
@@ -89,7 +76,7 @@ impl Exposed for Figures {
     fn expose(&self, page: &mut Exposition<'_>) -> fmt::Result {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         page.metric(metrics::BUILD_INFO)?.value(version, 1_u32)?;
-        page.metric(metrics::WORKERS)?.value([], u32::from(self.workers))?;
+        page.metric(metrics::WORKERS)?.value([], self.workers)?;
         self.connections(page)?;
         self.traffic(page)?;
         self.connects(page)?;

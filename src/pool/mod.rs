@@ -13,4 +13,4 @@ pub use backend::{Backend, BackendTotals, TrafficFailure};
 pub use checks::{CheckTotals, Checks};
 pub use guard::{BackendGuard, Limiter, Permit};
 pub use latency::PeakEwma;
-pub use members::{Admin, Health, Member, Pool, Ramp};
+pub use members::{Admin, Health, Member, Origin, Pool, Ramp};

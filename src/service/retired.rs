@@ -36,7 +36,6 @@ impl Retired {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::balance::{Balancer, HashKey, PolicyName};
     use crate::pool::{Backend, Member, Pool};
     use crate::service::{Service, ServiceSettings};
