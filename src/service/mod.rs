@@ -2,6 +2,7 @@
 //!
 //! The balancer is swapped whole, by `control` alone, and read without a lock; everything else is fixed or atomic.
 
+mod retired;
 mod sticky;
 
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use crossbeam_utils::CachePadded;
 
 use crate::balance::{Balancer, HashKey, Key, dice};
 use crate::observe::ServiceCounters;
-use crate::pool::{BackendGuard, Limiter};
+use crate::pool::{Backend, BackendGuard, BackendTotals, Limiter};
 use crate::session::SessionOptions;
 use crate::types::{BackendId, ClientAddr, Moment, ServiceId};
 
+use retired::Retired;
 pub use sticky::StickySettings;
 use sticky::StickyTable;
 
@@ -52,6 +54,7 @@ pub struct Service {
     seed: u64,
     balancer: ArcSwap<Balancer>,
     turn: CachePadded<AtomicU64>,
+    retired: Retired,
 }
 
 impl Service {
@@ -69,6 +72,7 @@ impl Service {
             seed: settings.seed,
             balancer: ArcSwap::from_pointee(balancer),
             turn: CachePadded::default(),
+            retired: Retired::default(),
         }
     }
 
@@ -78,6 +82,16 @@ impl Service {
     /// it allocates once a thread, at its first read), a backend's count a compare-and-swap, done again if another worker was first.
     #[must_use]
     pub fn pick(&self, client: ClientAddr, now: Moment, tried: &[BackendId]) -> Option<BackendGuard> {
+        let balancer = self.balancer.load();
+        let remembered = self.sticky.as_ref().and_then(|table| table.find(client, now));
+        let kept = remembered.and_then(|id| balancer.pool().find(id));
+        let guard = kept
+            .filter(|member| !tried.contains(&member.backend.id))
+            .and_then(|member| BackendGuard::take(&member.backend));
+        if guard.is_some() {
+            return guard;
+        }
+        // Only who is the policy's to place takes a turn: those who come back would take the new ones' from them.
         let turn = self.turn.fetch_add(1, Relaxed);
         let key = Key {
             turn,
@@ -86,31 +100,18 @@ impl Service {
             sessions: self.limiter.active(),
             now,
         };
-        let balancer = self.balancer.load();
-        let Some(table) = &self.sticky else {
-            return balancer.pick(key, tried);
-        };
-        let kept = table.find(client, now).and_then(|id| balancer.pool().find(id));
-        let guard = kept
-            .filter(|member| !tried.contains(&member.backend.id))
-            .and_then(|member| BackendGuard::take(&member.backend));
-        if guard.is_some() {
-            return guard;
-        }
         let guard = balancer.pick(key, tried);
         // Full or not reached this time is no reason to forget it; gone or down is.
-        if let (None, Some(guard)) = (kept, &guard) {
+        if let (Some(table), None, Some(guard)) = (&self.sticky, kept, &guard) {
             table.remember(client, guard.backend().id, now);
         }
         guard
     }
 
-    /// A client got `backend` after those of `tried`, itself among them, were tried: if the one it had is of those, it has left it.
-    pub fn note_redispatched(&self, client: ClientAddr, now: Moment, backend: BackendId, tried: &[BackendId]) {
+    /// A client got `backend` after connects to those of `failed` had failed: if the one it had is of those, it has left it.
+    pub fn note_redispatched(&self, client: ClientAddr, now: Moment, backend: BackendId, failed: &[BackendId]) {
         if let Some(table) = &self.sticky
-            && table
-                .find(client, now)
-                .is_some_and(|had| had != backend && tried.contains(&had))
+            && table.find(client, now).is_some_and(|had| failed.contains(&had))
         {
             table.remember(client, backend, now);
         }
@@ -125,5 +126,97 @@ impl Service {
     /// Puts another balancer in force. Only `control` may.
     pub fn swap_balancer(&self, balancer: Balancer) {
         self.balancer.store(Arc::new(balancer));
+    }
+
+    /// Keeps what a backend has seen that is no member any more and has lost its last session, so that the service's sums don't fall.
+    /// Only `control` may, once a backend, right after the pool without it is in force: for the moment between the two the sums lack it.
+    pub fn retire(&self, backend: &Backend) {
+        self.retired.add(&backend.totals());
+    }
+
+    /// What all its backends have seen, those that are gone among them.
+    #[must_use]
+    pub fn backend_totals(&self) -> BackendTotals {
+        let balancer = self.balancer.load();
+        let members = balancer.pool().members().iter();
+        members.fold(self.retired.totals(), |sum, member| sum.plus(&member.backend.totals()))
+    }
+
+    /// Bytes moved since the start: from clients to backends, and from backends to clients.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let totals = self.backend_totals();
+        (totals.bytes_to_backend, totals.bytes_to_client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::PolicyName;
+    use crate::pool::{Backend, Member, Pool};
+    use crate::types::BackendAddr;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    /// Round robin over so many, with a sticky table.
+    fn sticky(backends: u32) -> Service {
+        let span = Duration::from_secs(60);
+        let options = SessionOptions {
+            connect_timeout: span,
+            connect_retries: 2,
+            hedge_after: None,
+            idle_timeout: span,
+            half_close_timeout: span,
+            latency_every: None,
+        };
+        let settings = ServiceSettings {
+            options,
+            connections_max: None,
+            hash_key: HashKey::SourceIp,
+            sticky: Some(StickySettings { ttl: span, size: 100 }),
+            seed: 1,
+        };
+        let address = BackendAddr("127.0.0.1:1".parse().unwrap());
+        let member = |id: u32| {
+            let backend = Backend::new(BackendId(id), &format!("b{id}"), address, None, 3, 1);
+            Member::new(Arc::new(backend), id + 1, 1)
+        };
+        let pool = Pool::new((0..backends).map(member).collect());
+        Service::new(ServiceId(0), "s", settings, Balancer::new(pool, PolicyName::RoundRobin))
+    }
+
+    fn client(number: u32) -> ClientAddr {
+        ClientAddr(SocketAddr::from((Ipv4Addr::from_bits(number), 7)))
+    }
+
+    fn pick(service: &Service, number: u32) -> u32 {
+        let guard = service.pick(client(number), Moment::START, &[]);
+        guard.unwrap().backend().id.0
+    }
+
+    #[test]
+    fn a_client_that_comes_back_takes_no_turn_from_the_new_ones() {
+        let service = sticky(2);
+        assert_eq!(pick(&service, 0), 0);
+        let new: Vec<u32> = (1..=6)
+            .map(|client| {
+                assert_eq!(pick(&service, 0), 0);
+                pick(&service, client)
+            })
+            .collect();
+        assert_eq!(new, [1, 0, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_client_leaves_only_a_backend_that_failed() {
+        let service = sticky(3);
+        assert_eq!(pick(&service, 0), 0);
+        let got = |failed: &[BackendId]| {
+            service.note_redispatched(client(0), Moment::START, BackendId(2), failed);
+            pick(&service, 0)
+        };
+        assert_eq!(got(&[BackendId(1)]), 0);
+        assert_eq!(got(&[BackendId(1), BackendId(0)]), 2);
     }
 }
