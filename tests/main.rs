@@ -20,6 +20,7 @@ mod allocations;
 mod choosing;
 mod closing;
 mod config;
+mod dashboard;
 mod failover;
 mod faults;
 mod health;

@@ -69,7 +69,7 @@ async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) ->
     let query = Query::parse(parts.uri.query(), asked.route.action)?;
     let parameter = |place: usize| asked.parameters.get(place).copied().unwrap_or("");
     match asked.route.action {
-        Action::Dashboard => assets::page(),
+        Action::Dashboard => Ok(assets::page()),
         Action::Asset => assets::file(parameter(0), &parts.headers),
         Action::Healthcheck => Ok(healthcheck(state, role)),
         Action::Metrics => {

@@ -8,6 +8,7 @@
 
 mod answer;
 mod assets;
+mod charts;
 mod describe;
 mod fence;
 mod handle;

@@ -55,6 +55,21 @@ impl Http {
         answer
     }
 
+    /// Sends these bytes on a new connection, and reads one answer: not every server ends a connection because it is asked to.
+    pub(crate) fn exchange(&self, request: &[u8]) -> Vec<u8> {
+        let mut stream = self.connect();
+        drop(stream.write_all(request)); // as above
+        let mut answer = Vec::new();
+        let mut chunk = [0; 64 << 10];
+        while !Answer::is_whole(&answer) {
+            match stream.read(&mut chunk) {
+                Ok(count @ 1..) => answer.extend_from_slice(&chunk[..count]),
+                Ok(0) | Err(_) => break, // a reset after the answer
+            }
+        }
+        answer
+    }
+
     /// A request as any client makes it.
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
@@ -70,7 +85,7 @@ impl Http {
         if !body.is_empty() {
             head += &format!("Content-Length: {}\r\n", body.len());
         }
-        let answer = self.raw(format!("{head}\r\n{body}").as_bytes());
+        let answer = self.exchange(format!("{head}\r\n{body}").as_bytes());
         Answer::parse(&answer).unwrap_or_else(|| panic!("{method} {path}: {:?}", String::from_utf8_lossy(&answer)))
     }
 
@@ -123,6 +138,21 @@ impl Answer {
             body = unchunked(&body)?;
         }
         Some(Self { status, head, body })
+    }
+
+    /// Whether a body of known length has come to its end.
+    fn is_whole(bytes: &[u8]) -> bool {
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return false;
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        length.is_some_and(|length| {
+            length
+                .trim()
+                .parse()
+                .is_ok_and(|length: usize| bytes.len() - end - 4 >= length)
+        })
     }
 
     pub(crate) fn text(&self) -> String {

@@ -4,6 +4,7 @@
 
 mod backend;
 mod balancer;
+mod browser;
 mod config;
 mod http;
 mod namespace;
@@ -20,6 +21,7 @@ use rustix::process::{Resource, Rlimit};
 
 pub(crate) use backend::{Backend, Blackhole, Refusing};
 pub(crate) use balancer::{Balancer, lb_command, tcp_server};
+pub(crate) use browser::Browser;
 pub(crate) use config::Config;
 pub(crate) use http::Http;
 pub(crate) use namespace::Namespace;

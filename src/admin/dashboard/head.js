@@ -35,7 +35,8 @@ export class Head {
     let text = "";
     if (live.phase === "gone") {
       const since = live.answeredAt === null ? "" : ` It answered last at ${clock(live.answeredAt)}; the figures below are of then.`;
-      text = `lb doesn't answer${live.reason ? ` (${live.reason})` : ""}.${since} This page asks again every 2 seconds and recovers by itself.`;
+      const what = live.reason ? `lb doesn't say how it is: ${live.reason}.` : "lb doesn't answer.";
+      text = `${what}${since} This page asks again every 2 seconds and recovers by itself.`;
     } else if (status?.state === "draining") {
       text = "lb is draining: it takes no new connection, and stops when those it has are done.";
     }

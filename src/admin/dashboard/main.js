@@ -14,6 +14,8 @@ const store = new Store();
 let isDrawDue = false;
 
 function drawSoon() {
+  // Out of sight, only the title tells; a hidden page is given no frame.
+  if (document.hidden) head.draw(store, live, api.role);
   if (isDrawDue) return;
   isDrawDue = true;
   requestAnimationFrame(() => {

@@ -62,7 +62,8 @@ export class BackendTable {
     );
     this.#scroll = el("div", { class: "wide", role: "region", tabindex: "0", "aria-label": `Backends of ${serviceName}` }, table);
     this.#body.addEventListener("pointerleave", () => this.#draw());
-    this.#body.addEventListener("focusout", (event) => this.#body.contains(event.relatedTarget) || this.#draw());
+    // Later: the focus may leave because a row is being removed, in the middle of a drawing.
+    this.#body.addEventListener("focusout", (event) => this.#body.contains(event.relatedTarget) || setTimeout(() => this.#draw()));
     parts.card.attach(this.#body, (row) => this.#shownBy(row));
     this.element = el("div", {}, this.#filterLine, this.#scroll);
   }
