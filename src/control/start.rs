@@ -149,7 +149,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         counters: Arc::clone(&counters),
         seed: fastrand::u64(..),
     };
-    let running = Running {
+    Ok(Running {
         services,
         steering: config.services.iter().cloned().map(Steering::new).collect(),
         ramps_looked_at: Moment::START,
@@ -171,9 +171,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         _changed: changed,
         drain_timeout: config.runtime.drain_timeout,
         access_log_guard,
-    };
-    running.tell_ready(config);
-    Ok(running)
+    })
 }
 
 fn shown(config: &Config, services: &[Arc<Service>], addresses: &[SocketAddr]) -> Vec<Shown> {
