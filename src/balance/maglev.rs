@@ -62,7 +62,12 @@ pub(super) fn wheel(members: &[Member], slots: u32, bound: Option<LoadFactor>) -
         }
     }
     let slots = table.into_iter().flatten().collect();
-    Wheel::new(slots, Entry::Modulo(|id, _| wheel::hash(id)), members, bound)
+    Wheel::new(
+        slots,
+        Entry::Modulo(|id, _| wheel::hash(id)),
+        bound,
+        (members, Member::share),
+    )
 }
 
 /// How many of so many slots each share is worth: rounded down, what is left to those that lose most by it (the largest remainders;
