@@ -141,6 +141,19 @@ pub(super) fn find_misfit(table: &Table, balance: Balance, backends: &[Backend],
     }
 }
 
+/// Slots or virtual nodes of all backends.
+pub(super) fn slots(balance: Balance, backends: usize) -> usize {
+    let (slots, times) = match balance {
+        Balance::RoundRobin | Balance::LeastConnections | Balance::RandomTwo | Balance::Fastest => return 0,
+        Balance::Maglev { slots, .. } => (slots, 1),
+        Balance::Ring { hash, .. } => match hash {
+            RingHash::Xxh3 { virtual_nodes } => (virtual_nodes, backends),
+            RingHash::Quadratic { slots, .. } => (slots, 1),
+        },
+    };
+    usize::try_from(slots).unwrap_or(usize::MAX).saturating_mul(times)
+}
+
 /// Slots of a table in which the lightest backend is worth one, and why so many. Backups are in use without the others.
 fn lightest(backends: &[Backend]) -> (usize, String) {
     let needed = |is_backup: bool| {
