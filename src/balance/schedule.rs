@@ -94,8 +94,5 @@ pub(super) fn round(mut weights: Vec<u32>) -> Box<[u32]> {
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
-    match a.checked_rem(b) {
-        None => a,
-        Some(rest) => gcd(b, rest),
-    }
+    a.checked_rem(b).map_or(a, |rest| gcd(b, rest))
 }
