@@ -1,8 +1,7 @@
 //! The page of metrics: what it says of a running lb, that Prometheus reads it, and that what is in `deploy/` fits it.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -13,22 +12,9 @@ use lb::observe::metrics::{Kind, METRICS};
 use lb::observe::{End, METRICS_CONTENT_TYPE, ProcessCounters};
 use serde_json::Value;
 
-use super::common::{Backend, Balancer, Config, PATIENCE, Peer, Program, Refusing, eventually, expect_refusal, tell};
+use super::common::{Backend, Balancer, Config, Http, Peer, Program, Refusing, eventually, expect_refusal, tell};
 
 mod made_up;
-
-/// Answers of `GET path`: the head, and the body. By HTTP/1.0, which knows no chunks.
-fn get(address: SocketAddr, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {text}"));
-    (head.to_owned(), body.to_owned())
-}
 
 /// The samples of a page: series -> value. No series twice, every line one that this understands.
 fn samples(page: &str) -> BTreeMap<String, f64> {
@@ -49,21 +35,20 @@ fn sum(samples: &BTreeMap<String, f64>, metric: &str, labels: &str) -> f64 {
     series.map(|(_, value)| value).sum()
 }
 
-/// A running lb with an admin port, and where that is.
-fn start(config: Config) -> (Balancer, SocketAddr) {
+/// A running lb with an admin port.
+fn start(config: Config) -> (Balancer, Http) {
     let lb = Balancer::start(&config.admin("listen = \"127.0.0.1:0\""));
-    let line = lb.line("admin: dashboard, API and metrics on http://");
-    let (_, address) = line.split_once("http://").unwrap();
-    let address = address.trim_end_matches('/').parse().unwrap();
-    (lb, address)
+    let admin = lb.admin();
+    (lb, admin)
 }
 
-fn page(admin: SocketAddr) -> String {
-    let (head, page) = get(admin, "/metrics");
-    assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
-    let content_type = format!("content-type: {METRICS_CONTENT_TYPE}");
-    assert!(head.lines().any(|line| line == content_type), "{head}");
-    page
+fn page(admin: &Http) -> String {
+    let answer = admin.get("/metrics");
+    assert_eq!(
+        (answer.status, answer.header("Content-Type")),
+        (200, Some(METRICS_CONTENT_TYPE))
+    );
+    answer.text()
 }
 
 /// Whether `program` is installed; if not, `what` is told to be skipped.
@@ -152,7 +137,7 @@ fn every_connection_that_ended_is_counted_once_and_at_its_backend() {
     resetting.reset();
     let dead = Peer::connect(lb.addresses_of("dead")[0]);
     dead.expect_reset();
-    let read = || samples(&page(admin));
+    let read = || samples(&page(&admin));
     let ended = |count: f64| {
         eventually(&format!("{count} ends of echo"), || {
             let now = read();
@@ -213,7 +198,7 @@ fn health_checks_are_counted_and_timed() {
     let (lb, admin) = start(config);
     lb.line("bad is down");
     let now = eventually("five good checks", || {
-        let now = samples(&page(admin));
+        let now = samples(&page(&admin));
         (sum(&now, "lb_health_checks_total", "result=\"success\"") >= 5.0).then_some(now)
     });
     let of = |metric: &str, backend: &str| sum(&now, metric, &format!("backend=\"{backend}\""));
@@ -227,9 +212,7 @@ fn health_checks_are_counted_and_timed() {
         of("lb_health_check_seconds_count", "good"),
         of("lb_health_checks_total", "good")
     );
-    let (head, status) = get(admin, "/api/v1/services/echo/backends/bad");
-    assert!(head.starts_with("HTTP/1.0 200"), "{head}");
-    let status: Value = serde_json::from_str(&status).unwrap();
+    let status = admin.json("/api/v1/services/echo/backends/bad");
     let error = status["health"]["last_error"].as_str().unwrap();
     assert!(error.starts_with("connection refused by "), "{status}");
     assert!(status["health"]["last_check"].is_string(), "{status}");
@@ -246,16 +229,16 @@ fn a_real_prometheus_scrapes_a_running_lb_by_the_file_in_deploy() {
     let (lb, admin) = start(config);
     Peer::connect(lb.address()).send(b"hi").expect(b"hi").fin().expect_eof();
     lb.line("b is down");
-    let text = page(admin);
+    let text = page(&admin);
     samples(&text);
     assert_no_complaint(&text);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("prometheus.yml");
     let rewritten = deploy("prometheus.yml")
-        .replace("127.0.0.1:8000", &admin.to_string())
+        .replace("127.0.0.1:8000", &admin.address().to_string())
         .replace("interval: 15s", "interval: 200ms");
     assert!(
-        rewritten.contains(&admin.to_string()) && rewritten.contains("200ms"),
+        rewritten.contains(&admin.address().to_string()) && rewritten.contains("200ms"),
         "{rewritten}"
     );
     std::fs::write(&file, rewritten).unwrap();
@@ -265,34 +248,31 @@ fn a_real_prometheus_scrapes_a_running_lb_by_the_file_in_deploy() {
         .arg(format!("--config.file={}", file.display()))
         .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
         .arg("--web.listen-address=127.0.0.1:0");
-    let prometheus = Program::captured(command);
-    let line = prometheus.line("msg=\"Listening on\"");
-    let address: SocketAddr = line.rsplit_once("address=").unwrap().1.parse().unwrap();
-    let ask = |path: &str| -> Value {
-        let (_, body) = get(address, path);
-        serde_json::from_str(&body).unwrap_or(Value::Null)
-    };
+    let program = Program::captured(command);
+    let line = program.line("msg=\"Listening on\"");
+    program.line("Server is ready to receive web requests");
+    let prometheus = Http::new(line.rsplit_once("address=").unwrap().1.parse().unwrap());
     let value = |backend: &str| {
         let path = format!("/api/v1/query?query=lb_backend_up%7Bbackend%3D%22{backend}%22%7D");
-        let answer = ask(&path);
+        let answer = prometheus.json(&path);
         answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
     };
     eventually("lb_backend_up in Prometheus", || {
         (value("a").as_deref() == Some("1") && value("b").as_deref() == Some("0")).then_some(())
     });
-    let target = ask("/api/v1/targets")["data"]["activeTargets"][0].clone();
+    let target = prometheus.json("/api/v1/targets")["data"]["activeTargets"][0].clone();
     assert_eq!(
         (&target["health"], &target["lastError"]),
         (&"up".into(), &"".into()),
         "{target}"
     );
-    let metadata = ask("/api/v1/metadata?metric=lb_connections_total");
+    let metadata = prometheus.json("/api/v1/metadata?metric=lb_connections_total");
     assert_eq!(
         metadata["data"]["lb_connections_total"][0]["type"], "counter",
         "{metadata}"
     );
     eventually("every rule evaluated", || {
-        let rules = ask("/api/v1/rules")["data"]["groups"][0]["rules"].clone();
+        let rules = prometheus.json("/api/v1/rules")["data"]["groups"][0]["rules"].clone();
         let rules = rules.as_array()?;
         rules.iter().all(|rule| rule["health"] == "ok").then_some(())
     });
@@ -336,10 +316,10 @@ fn names_in(expression: &str) -> Vec<String> {
     names
         .map(|name| {
             let is_histogram = |base: &&str| METRICS.iter().any(|m| m.name == *base && m.kind == Kind::Histogram);
-            let bases = ["_bucket", "_sum", "_count"]
+            let mut bases = ["_bucket", "_sum", "_count"]
                 .into_iter()
                 .filter_map(|end| name.strip_suffix(end));
-            bases.filter(is_histogram).next().unwrap_or(name).to_owned()
+            bases.find(is_histogram).unwrap_or(name).to_owned()
         })
         .collect()
 }
