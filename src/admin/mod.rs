@@ -20,8 +20,6 @@ mod routes;
 mod seats;
 mod serve;
 mod state;
-#[cfg(test)]
-mod tests;
 mod tokens;
 
 use std::cell::RefCell;
