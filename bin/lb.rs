@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use lb::cli::{self, Command};
-use lb::{config, control, observe};
+use lb::{admin, config, control, observe};
 
 fn main() -> ExitCode {
     let arguments = cli::parse();
@@ -28,16 +28,25 @@ fn run(config: &config::Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = match control::start(config) {
-        Ok(running) => {
-            running.serve(&signals);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            log::error!("{error}");
-            ExitCode::FAILURE
-        }
-    };
+    let outcome = start(config).map(|(running, admin)| {
+        running.serve(&signals);
+        drop(admin);
+    });
+    if let Err(error) = &outcome {
+        log::error!("{error}");
+    }
     drop(log);
-    outcome
+    outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+}
+
+/// Opens everything before anything runs.
+fn start(config: &config::Config) -> Result<(control::Running, Option<admin::AdminThread>), String> {
+    let admin = admin::Admin::open(&config.admin)?;
+    let running = control::start(config).map_err(|error| error.to_string())?;
+    let answer =
+        |admin: admin::Admin| admin.start(running.board(), running.commander(), running.admin_connections_max());
+    let thread = admin.map(answer).transpose();
+    let thread = thread.map_err(|error| format!("can't start the thread admin: {error}"))?;
+    running.tell_ready(config);
+    Ok((running, thread))
 }

@@ -65,6 +65,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 pub mod acceptor;
+pub mod admin;
 pub mod api;
 pub mod balance;
 pub mod cli;

@@ -62,6 +62,15 @@ impl fmt::Display for ClientAddr {
     }
 }
 
+/// Where something answers HTTP, without a name to look up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpUrl {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// Starts with `/`; printable ASCII.
+    pub path: Box<str>,
+}
+
 /// Where a backend listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BackendAddr(pub SocketAddr);

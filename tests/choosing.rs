@@ -165,3 +165,27 @@ fn fastest_leaves_a_slow_program_alone_though_its_kernel_answers_at_once() {
         "quick {quick}, slow {slow}"
     );
 }
+
+#[test]
+fn fastest_leaves_alone_who_resets_instead_of_answering_and_who_refuses() {
+    let ill = Backend::serve(|peer| {
+        peer.take(1);
+        peer.reset_now();
+    });
+    let gone = Refusing::bind();
+    // Each beside a quick one only: of two that are both ill one has to be taken.
+    for (address, tried) in [(ill.address(), " connections"), (gone.address(), " failed connects")] {
+        let quick = Backend::serve(Peer::echo);
+        let config = Config::new()
+            .service("balance = \"fastest\"")
+            .health("kind = \"off\"")
+            .backend("bad", address, "")
+            .backend("quick", quick.address(), "");
+        let lb = Balancer::start(&config);
+        for _ in 0..100 {
+            Peer::connect(lb.address()).is_echoed(b"x");
+        }
+        let times = lb.finish().backend("bad", tried);
+        assert!((1..=5).contains(&times), "{times} times{tried}");
+    }
+}

@@ -14,6 +14,8 @@
 mod common;
 
 mod access_log;
+mod admin;
+mod admin_security;
 mod allocations;
 mod choosing;
 mod closing;

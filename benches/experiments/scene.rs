@@ -202,7 +202,7 @@ fn access_file(folder: &Path) -> PathBuf {
 fn configuration(folder: &Path, setup: &Setup<'_>, listen: SocketAddr, servers: &[Server]) -> String {
     let access = access_file(folder);
     let mut text = format!(
-        "[log]\naccess = \"{}\"\n\n[[service]]\nname = \"echo\"\nlisten = \"{listen}\"\n{}\n{}\n\n{}\n",
+        "[log]\naccess = \"{}\"\n\n[admin]\nlisten = \"off\"\n\n[[service]]\nname = \"echo\"\nlisten = \"{listen}\"\n{}\n{}\n\n{}\n",
         access.display(),
         setup.policy.keys,
         setup.keys,

@@ -1,9 +1,10 @@
 //! Of two random backends, drawn by weight, the one that costs less: how long it took to answer lately, times the sessions that
 //! wait on it and one more.
 //!
-//! Finagle's `PeakEwma` load (twitter/finagle) over "two choices" ([`lots`](super::lots)). What is measured: each connect, and
-//! of live sessions, a few times a second, the kernel's round-trip time and how long the backend's first bytes came after the
-//! client's. (Connect and round trip alone don't see a slow program: the kernel answers for it.)
+//! Finagle's `PeakEwma` load (twitter/finagle) over "two choices" ([`lots`](super::lots)). What is measured: of live sessions, a few
+//! times a second, the kernel's round-trip time and how long the backend's first bytes came after the client's. A connect that takes
+//! longer than that raises it, one that fails counts as 5 s, a first question without an answer as the time that was waited for it.
+//! (A quick connect says nothing of a program: the kernel answers for it, also where it hangs.)
 //! A backend that was never measured costs nothing while nobody is on it, and more than everyone else as soon as somebody is: one
 //! explores, no stampede follows.
 

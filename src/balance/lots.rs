@@ -3,7 +3,7 @@
 //! "The power of two choices": of two random backends the less loaded one (Mitzenmacher, "The Power of Two Choices in Randomized
 //! Load Balancing", 2001). The longest queue grows with log log n instead of log n, and nobody herds to the one emptiest backend.
 
-use super::{Choice, Key, from, may_take, start};
+use super::{Choice, Key, below, draws, from, may_take, start};
 use crate::pool::Member;
 use crate::types::BackendId;
 
@@ -41,7 +41,7 @@ impl Lots {
             return Some((one, one));
         }
         // A ticket of the others: those behind the first one's move up by its count.
-        let ticket = below(dice & u64::from(u32::MAX), rest);
+        let ticket = below(dice, rest);
         let ticket = if ticket >= first {
             ticket.saturating_add(count)
         } else {
@@ -50,7 +50,7 @@ impl Lots {
         Some((one, self.owner(ticket).0))
     }
 
-    /// The one of two with the smaller load, if it can take the connection; else the other; else the next who can.
+    /// The one of two with the smaller load, if it can take the connection; else the other; else one of another two.
     pub(super) fn choose<'a, L: PartialOrd>(
         &self,
         members: &'a [Member],
@@ -58,22 +58,16 @@ impl Lots {
         excluded: &[BackendId],
         load: impl Fn(&Member) -> L,
     ) -> Option<Choice<'a>> {
-        let (one, other) = self.pair(key.dice)?;
-        let (one, other) = (members.get(one)?, members.get(other)?);
-        let (better, worse) = if load(other) < load(one) {
-            (other, one)
-        } else {
-            (one, other)
-        };
-        [better, worse]
-            .into_iter()
+        let pairs = std::iter::once(key.dice).chain(draws(key)).filter_map(|dice| {
+            let (one, other) = self.pair(dice)?;
+            let (one, other) = (members.get(one)?, members.get(other)?);
+            let is_other_better = load(other) < load(one);
+            Some(if is_other_better { [other, one] } else { [one, other] })
+        });
+        pairs
+            .flatten()
             .chain(from(members, start(key.dice, members.len())))
             .find(|member| may_take(member, excluded))
             .map(|member| Choice { member, seen: None })
     }
-}
-
-/// A number below `end` from 32 random bits, even to 1 in 2^32 / end (Lemire, "Fast Random Integer Generation in an Interval", 2019).
-const fn below(bits: u64, end: u64) -> u64 {
-    bits.wrapping_mul(end) >> 32
 }

@@ -1,9 +1,10 @@
-//! Maglev hashing: a table in which every backend has its exact share, and which is the same on every balancer that knows the same
-//! names, whatever order they came in (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016,
-//! section 3.4).
+//! Maglev hashing: a table in which every backend has its share to within a slot, and at least one slot; the same on every balancer
+//! that knows the same names and shares, whatever order they came in (Eisenbud et al., "Maglev: A Fast and Reliable Software Network
+//! Load Balancer", NSDI 2016, section 3.4).
 //!
 //! Each backend has its own order of all slots, from two hashes of its name. In turn, each takes the first slot of its order that
-//! is free. Weights: who has half the greatest weight comes to its turn half as often.
+//! is free. Weights: who has half the greatest weight comes to its turn half as often, the first time in the first round. That alone
+//! would give every light backend up to a slot too many or too few, and the heavy ones what is left: so each stops at its [`quotas`].
 
 use twox_hash::XxHash3_64;
 
@@ -17,6 +18,8 @@ struct Walker {
     share: u32,
     /// What it has gained and not yet spent on turns.
     credit: u32,
+    /// Slots that it is still to get.
+    quota: u64,
     at: u64,
     skip: u64,
 }
@@ -26,36 +29,60 @@ pub(super) fn wheel(members: &[Member], slots: u32, bound: Option<LoadFactor>) -
     let size = u64::from(slots).max(2);
     let mut named: Vec<(&Member, u32)> = members.iter().zip(0..).collect();
     named.sort_unstable_by(|(one, _), (other, _)| one.backend.name.cmp(&other.backend.name));
+    let shares: Vec<u32> = named.iter().map(|(member, _)| member.share()).collect();
+    let greatest = shares.iter().copied().max().unwrap_or(0);
     let mut walkers: Vec<Walker> = named
         .into_iter()
-        .map(|(member, place)| {
+        .zip(quotas(&shares, size))
+        .map(|((member, place), quota)| {
             let name = XxHash3_64::oneshot(member.backend.name.as_bytes());
             let rest = |hash: u64, modulus: u64| hash.checked_rem(modulus).unwrap_or(0);
             Walker {
                 place,
                 share: member.share(),
-                credit: 0,
+                credit: greatest.saturating_sub(member.share()),
+                quota,
                 at: rest(name, size),
                 skip: rest(wheel::hash(name), size.saturating_sub(1)).saturating_add(1),
             }
         })
         .collect();
-    let greatest = walkers.iter().map(|walker| walker.share).max().unwrap_or(0);
     let mut table: Vec<Option<u32>> = vec![None; usize::try_from(size).unwrap_or(0)];
     let mut free = if greatest == 0 { 0 } else { table.len() };
     while free > 0 {
         for walker in &mut walkers {
             walker.credit = walker.credit.saturating_add(walker.share);
-            if walker.credit < greatest || free == 0 {
+            if walker.credit < greatest || walker.quota == 0 || free == 0 {
                 continue;
             }
             walker.credit = walker.credit.saturating_sub(greatest);
+            walker.quota = walker.quota.saturating_sub(1);
             take_next(walker, &mut table, size);
             free = free.saturating_sub(1);
         }
     }
     let slots = table.into_iter().flatten().collect();
     Wheel::new(slots, Entry::Modulo(|id, _| wheel::hash(id)), members, bound)
+}
+
+/// How many of so many slots each share is worth: rounded down, what is left to those that lose most by it (the largest remainders;
+/// of equals the first). Who would have none gets one.
+fn quotas(shares: &[u32], slots: u64) -> Vec<u64> {
+    let sum: u64 = shares.iter().copied().map(u64::from).sum();
+    let worth = |share: u32| u64::from(share).saturating_mul(slots);
+    let mut quotas: Vec<u64> = shares
+        .iter()
+        .map(|share| worth(*share).checked_div(sum).unwrap_or(0).max(1))
+        .collect();
+    let left = usize::try_from(slots.saturating_sub(quotas.iter().sum())).unwrap_or(0);
+    let lost = |(share, quota): (&u32, &u64)| worth(*share).saturating_sub(quota.saturating_mul(sum));
+    let lost: Vec<u64> = shares.iter().zip(&quotas).map(lost).collect();
+    let mut most_lost: Vec<(&u64, &mut u64)> = lost.iter().zip(&mut quotas).collect();
+    most_lost.sort_by_key(|(lost, _)| std::cmp::Reverse(**lost));
+    for (_, quota) in most_lost.into_iter().take(left) {
+        *quota = quota.saturating_add(1);
+    }
+    quotas
 }
 
 /// The first slot of its walk that is free. There is one: a walk meets all, and somebody counts those that are left.

@@ -30,6 +30,7 @@ pub use policy::PolicyName;
 use crate::pool::{BackendGuard, Member, Pool};
 use crate::types::BackendId;
 
+use least_connections::LeastConnections;
 use lots::Lots;
 use round_robin::Schedule;
 use wheel::Wheel;
@@ -44,7 +45,7 @@ pub struct Balancer {
 #[derive(Debug)]
 enum Policy {
     RoundRobin(Schedule),
-    LeastConnections,
+    LeastConnections(LeastConnections),
     RandomTwo(Lots),
     Fastest(Lots),
     Hashed(Wheel),
@@ -65,7 +66,7 @@ impl Balancer {
         let members = pool.eligible();
         let policy = match policy {
             PolicyName::RoundRobin => Policy::RoundRobin(Schedule::new(members)),
-            PolicyName::LeastConnections => Policy::LeastConnections,
+            PolicyName::LeastConnections => Policy::LeastConnections(LeastConnections::new(members)),
             PolicyName::RandomTwo => Policy::RandomTwo(Lots::new(members)),
             PolicyName::Fastest => Policy::Fastest(Lots::new(members)),
             PolicyName::Ring { virtual_nodes, bound } => Policy::Hashed(ring::wheel(&pool, virtual_nodes, bound)),
@@ -92,7 +93,7 @@ impl Balancer {
         loop {
             let choice = match &self.policy {
                 Policy::RoundRobin(schedule) => schedule.choose(members, key, excluded),
-                Policy::LeastConnections => least_connections::choose(members, key, excluded),
+                Policy::LeastConnections(policy) => policy.choose(members, key, excluded),
                 Policy::RandomTwo(lots) => random_two::choose(lots, members, key, excluded),
                 Policy::Fastest(lots) => fastest::choose(lots, members, key, excluded),
                 Policy::Hashed(wheel) => wheel.choose(members, key, excluded),
@@ -113,6 +114,20 @@ impl Balancer {
 /// Whether a pick may choose this member now.
 fn may_take(member: &Member, excluded: &[BackendId]) -> bool {
     member.backend.has_room() && !excluded.contains(&member.backend.id)
+}
+
+/// Draws of a pick before it looks at everyone in plain order: of 20 backends with one free, it misses that one in 4 % of the picks.
+const DRAWS: u64 = 64;
+
+/// More dice for the same pick.
+fn draws(key: Key) -> impl Iterator<Item = u64> {
+    (0..DRAWS).map(move |number| dice(key.dice, number))
+}
+
+/// A number below `end` from the lower 32 of random bits, even to 1 in 2^32 / end (Lemire, "Fast Random Integer Generation in an
+/// Interval", 2019).
+const fn below(bits: u64, end: u64) -> u64 {
+    (bits & u32::MAX as u64).wrapping_mul(end) >> 32
 }
 
 /// Where to begin among `count` members: each turn one further.

@@ -10,7 +10,7 @@ const RING_POINTS_MAX: u32 = 1 << 22;
 pub enum PolicyName {
     /// Smooth weighted round robin.
     RoundRobin,
-    /// Fewest live sessions for its weight.
+    /// Fewest live sessions for its weight, the new one among them.
     LeastConnections,
     /// The less loaded of two random ones.
     RandomTwo,
@@ -32,7 +32,7 @@ pub enum PolicyName {
         /// `None` = unbounded.
         bound: Option<LoadFactor>,
     },
-    /// A table with exact shares.
+    /// A table with the shares to within a slot.
     Maglev {
         /// A prime.
         slots: u32,

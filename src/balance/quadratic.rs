@@ -11,20 +11,19 @@ use crate::pool::{Member, Ramp};
 pub(super) fn wheel(members: &[Member], slots: u32, virtual_nodes: u32, bound: Option<LoadFactor>) -> Wheel {
     let count = usize::try_from(slots).unwrap_or(1).max(1);
     let mut owners: Vec<Option<u32>> = vec![None; count];
+    let mut free = Free::new(count);
     let mut order: Vec<(u32, u32)> = members.iter().map(|member| member.number).zip(0..).collect();
     order.sort_unstable();
     for (number, place) in order {
         let member = usize::try_from(place).ok().and_then(|place| members.get(place));
-        let tenths = member.map_or(Ramp::FULL, |member| member.ramp).tenths();
         let nodes = virtual_nodes
-            .saturating_mul(u32::from(tenths))
+            .saturating_mul(member.map_or(0, share))
             .div_ceil(u32::from(Ramp::STEPS));
         for node in 0..nodes {
             let slot = slot(u64::from(number), u64::from(node), u64::from(slots));
-            let (before, after) = owners.split_at_mut_checked(slot).unwrap_or_default();
             // Without a free slot left, this node has none; the configuration sees to it that there are enough.
-            if let Some(free) = after.iter_mut().chain(before).find(|owner| owner.is_none()) {
-                *free = Some(place);
+            if let Some(owner) = free.take(slot).and_then(|slot| owners.get_mut(slot)) {
+                *owner = Some(place);
             }
         }
     }
@@ -37,7 +36,50 @@ pub(super) fn wheel(members: &[Member], slots: u32, virtual_nodes: u32, bound: O
         }
     }
     let slots = owners.into_iter().flatten().collect();
-    Wheel::new(slots, Entry::Modulo(entry), members, bound)
+    Wheel::new(slots, Entry::Modulo(entry), members, bound).with_shares(share, members)
+}
+
+/// The tenths of its virtual nodes that a member has: slow start counts, weights don't.
+fn share(member: &Member) -> u32 {
+    u32::from(member.ramp.tenths())
+}
+
+/// Which slots are free, found without walking through the clumps of the taken ones again and again: a union-find (Tarjan, "Efficiency
+/// of a Good But Not Linear Set Union Algorithm", 1975), with halved paths and no ranks.
+struct Free {
+    /// Of each slot the one to go on looking at; a free one has itself.
+    next: Vec<usize>,
+    left: usize,
+}
+
+impl Free {
+    fn new(count: usize) -> Self {
+        Self {
+            next: (0..count).collect(),
+            left: count,
+        }
+    }
+
+    /// Takes the first free slot from this one on, clockwise.
+    fn take(&mut self, from: usize) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        let mut slot = from;
+        loop {
+            let next = *self.next.get(slot)?;
+            if next == slot {
+                break;
+            }
+            let beyond = *self.next.get(next)?;
+            *self.next.get_mut(slot)? = beyond;
+            slot = beyond;
+        }
+        let behind = slot
+            .checked_add(1)
+            .filter(|behind| *behind < self.next.len())
+            .unwrap_or(0);
+        *self.next.get_mut(slot)? = behind;
+        Some(slot)
+    }
 }
 
 /// H(id), without ever leaving 64 bits.

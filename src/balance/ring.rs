@@ -1,5 +1,5 @@
 //! A hash ring with many virtual nodes a backend (Karger et al., "Consistent Hashing and Random Trees", STOC 1997; the way of
-//! libketama): when a backend leaves, only its own keys move.
+//! libketama): when a backend leaves, only its own keys move (unbounded; see [`wheel`](super::wheel)).
 //!
 //! The backend with the greatest weight has `virtual_nodes` points, the others in proportion, hashed (xxh3) from its name and a running
 //! number: every balancer that knows the same names and weights has the same ring.

@@ -5,12 +5,9 @@
 //! ([`schedule`]), and a pick is one look at a table. That makes it exact over all workers together: they share one counter and
 //! nothing else.
 
-use super::{Choice, Key, from, may_take, schedule, start};
+use super::{Choice, Key, below, draws, from, may_take, schedule, start};
 use crate::pool::Member;
 use crate::types::BackendId;
-
-/// How far a pick looks ahead in the table for somebody free, before it takes the next member in plain order.
-const LOOK_AHEAD: usize = 64;
 
 /// The order of one round, as places in the list of eligible members.
 #[derive(Debug)]
@@ -22,14 +19,18 @@ impl Schedule {
         Self(schedule::round(members.iter().map(Member::share).collect()))
     }
 
-    /// Whose turn it is; who can't take it is passed over.
+    /// Whose turn it is. Who can't take it leaves it to one that the dice draw from the whole round: the next in it would get the
+    /// turns of all before it that are full.
     pub(super) fn choose<'a>(&self, members: &'a [Member], key: Key, excluded: &[BackendId]) -> Option<Choice<'a>> {
-        let first = start(key.turn, self.0.len());
-        let (before, after) = self.0.split_at_checked(first)?;
-        let scheduled = after.iter().chain(before).take(LOOK_AHEAD);
-        scheduled
-            .filter_map(|place| members.get(usize::try_from(*place).ok()?))
-            .chain(from(members, start(key.turn, members.len())))
+        let count = self.0.len();
+        let drawn = draws(key).map(|bits| {
+            let place = below(bits, u64::try_from(count).unwrap_or(u64::MAX));
+            usize::try_from(place).unwrap_or(usize::MAX)
+        });
+        std::iter::once(start(key.turn, count))
+            .chain(drawn)
+            .filter_map(|place| members.get(usize::try_from(*self.0.get(place)?).ok()?))
+            .chain(from(members, start(key.dice, members.len())))
             .find(|member| may_take(member, excluded))
             .map(|member| Choice { member, seen: None })
     }

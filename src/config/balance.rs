@@ -3,15 +3,14 @@
 //! May not: accept a key that the policy would ignore. (`hash_key` may stand beside any, so that policies can be compared by
 //! changing one word.)
 
+use super::misfit::Misfit;
 use super::outline::join;
 use super::problems::{Findings, quoted};
 use super::reader::{Field, Integers, Table};
 use super::scalars;
 use super::shapes::STICKY;
-use super::values::{Balance, HashKey, RingHash, Sticky};
-use super::{
-    LOAD_FACTOR, MAGLEV_SLOTS_MIN, RING_POINTS_MAX, SLOTS_MAX, STICKY_SIZE_MAX, STICKY_TTL, VIRTUAL_NODES_MAX,
-};
+use super::values::{Backend, Balance, HashKey, RingHash, Sticky};
+use super::{LOAD_FACTOR, MAGLEV_SLOTS_MIN, SLOTS_MAX, STICKY_SIZE_MAX, STICKY_TTL, VIRTUAL_NODES_MAX};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -106,38 +105,14 @@ pub(super) fn balance(table: &Table, findings: &mut Findings) -> Option<Balance>
 }
 
 /// Finds a wheel that hasn't room for its backends, or has too many points for them.
-pub(super) fn find_misfit(table: &Table, balance: Balance, backends: usize, findings: &mut Findings) {
-    if let Balance::Ring {
-        hash: RingHash::Xxh3 { virtual_nodes },
-        ..
-    } = balance
-    {
-        let backends = u32::try_from(backends).unwrap_or(u32::MAX);
-        let most = RING_POINTS_MAX.checked_div(backends).unwrap_or(RING_POINTS_MAX);
-        if virtual_nodes > most {
-            let wanted = format!("at most {most}, for {backends} backends");
-            misfit(table, "virtual_nodes", virtual_nodes, &wanted, findings);
-        }
+pub(super) fn find_misfit(table: &Table, balance: Balance, backends: &[Backend], findings: &mut Findings) {
+    let shapes: Vec<(u16, bool)> = backends
+        .iter()
+        .map(|backend| (backend.weight, backend.backup))
+        .collect();
+    let Some(Misfit { key, found, wanted }) = balance.misfit(&shapes) else {
         return;
-    }
-    let (slots, needed, why) = match balance {
-        Balance::Maglev { slots, .. } => (slots, backends, format!("for {backends} backends")),
-        Balance::Ring {
-            hash: RingHash::Quadratic { slots, virtual_nodes },
-            ..
-        } => {
-            let nodes = usize::try_from(virtual_nodes).unwrap_or(usize::MAX);
-            let why = format!("for {backends} backends with {virtual_nodes} virtual nodes each");
-            (slots, backends.saturating_mul(nodes), why)
-        }
-        _ => return,
     };
-    if usize::try_from(slots).is_ok_and(|slots| slots < needed) {
-        misfit(table, "slots", slots, &format!("at least {needed}, {why}"), findings);
-    }
-}
-
-fn misfit(table: &Table, key: &str, found: u32, wanted: &str, findings: &mut Findings) {
     let (at, path, default) = match table.get(key) {
         Some(field) => (field.at, field.path, ""),
         None => (table.at, join(&table.path, key), ", the default"),

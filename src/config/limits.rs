@@ -25,6 +25,8 @@ pub const WORKERS_MAX: u16 = 1024;
 pub const WEIGHT_MAX: u16 = 256;
 /// Enough for any pool; each one in flight costs a file descriptor.
 pub const CONNECT_RETRIES_MAX: u8 = 16;
+/// Names that a browser may know lb by: each is compared at each request.
+pub const ADMIN_HOSTS_MAX: usize = 32;
 /// Bytes of a name: it becomes a metric label and a part of a URL.
 pub const NAME_BYTES_MAX: usize = 64;
 /// `rise` and `fall`: at 2 s each, over half an hour.

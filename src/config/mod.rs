@@ -6,10 +6,13 @@
 //!
 //! May not: open a socket, start a thread, read the clock; panic, whatever the bytes.
 
+mod admin;
 mod balance;
+mod given;
 mod health;
 mod limits;
 mod load;
+mod misfit;
 mod outline;
 mod problems;
 mod reader;
@@ -20,11 +23,14 @@ mod syntax;
 mod values;
 mod whole;
 
+pub use given::{backend_address, check_name, drain, weight};
 pub use limits::*;
 pub use load::load;
+pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
-    AccessLog, Backend, Balance, Check, Config, HashKey, Health, Log, RingHash, Runtime, Service, Sticky,
+    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, RingHash, Runtime, Service,
+    Sticky,
 };
 
 use problems::Findings;

@@ -109,15 +109,17 @@ fn shortest(duration: Duration) -> String {
 pub(super) fn address(field: &Field, purpose: Use, findings: &mut Findings) -> Option<SocketAddr> {
     let wanted = purpose.wanted();
     let text = field.string(wanted, findings)?;
-    let hint = match text.parse::<SocketAddr>() {
-        Ok(address) => match refused(address, purpose) {
-            None => return Some(address),
-            Some(hint) => hint.to_owned(),
-        },
-        Err(_) => not_an_address(text, purpose),
-    };
-    field.refuse(wanted, &hint, findings);
-    None
+    parse_address(text, purpose)
+        .inspect_err(|hint| field.refuse(wanted, hint, findings))
+        .ok()
+}
+
+/// The same of a bare text; what is likely wrong with it, if anything can be said.
+pub(super) fn parse_address(text: &str, purpose: Use) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) => refused(address, purpose).map_or(Ok(address), |hint| Err(hint.to_owned())),
+        Err(_) => Err(not_an_address(text, purpose)),
+    }
 }
 
 fn refused(address: SocketAddr, purpose: Use) -> Option<&'static str> {
@@ -185,16 +187,26 @@ fn not_an_address(text: &str, purpose: Use) -> String {
     }
 }
 
+/// What a name may be.
+pub(super) fn name_wanted() -> String {
+    format!("a name of 1 to {NAME_BYTES_MAX} characters out of A-Z a-z 0-9 . _ -")
+}
+
+/// Whether a text is that.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
 /// A name of a service or backend, as `[A-Za-z0-9._-]{1,64}`.
 pub(super) fn name<'d>(table: &Table<'d, '_>, findings: &mut Findings) -> Option<&'d str> {
-    let wanted = format!("a name of 1 to {NAME_BYTES_MAX} characters out of A-Z a-z 0-9 . _ -");
+    let wanted = name_wanted();
     let Some(field) = table.get("name") else {
         table.missing("name", &wanted, findings);
         return None;
     };
     let text = field.string(&wanted, findings)?;
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if text.is_empty() || text.len() > NAME_BYTES_MAX || !text.bytes().all(is_allowed) {
+    if !is_name(text) {
         let length = text.chars().count();
         let hint = if length > NAME_BYTES_MAX {
             format!("it has {length}")

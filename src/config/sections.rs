@@ -12,11 +12,11 @@ use toml::de::DeTable;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
-use super::shapes::{BACKEND, FILE, HEALTH, LOG, RUNTIME, SERVICE};
+use super::shapes::{ADMIN, BACKEND, FILE, HEALTH, LOG, RUNTIME, SERVICE};
 use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
 use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
-use super::{balance, health};
+use super::{admin, balance, health};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -29,6 +29,7 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
     let runtime = runtime(&root.section("runtime", &RUNTIME, findings), findings);
     let log = log(&root.section("log", &LOG, findings), findings);
     let mut whole = Whole::default();
+    let admin = admin::admin(&root.section("admin", &ADMIN, findings), &mut whole, findings);
     let tables = match root.get("service") {
         Some(field) => field.sections(SERVICE.header, findings),
         None => {
@@ -46,7 +47,12 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
         services.extend(service(&table, &mut whole, findings));
     }
     whole.find_loops(findings);
-    Config { runtime, log, services }
+    Config {
+        runtime,
+        log,
+        admin,
+        services,
+    }
 }
 
 fn runtime(table: &Table, findings: &mut Findings) -> Runtime {
@@ -125,7 +131,7 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let health = health::health(&table.section("health", &HEALTH, findings), findings);
     let backends = backends(table, whole, findings);
     if let Some(balance) = balance {
-        balance::find_misfit(table, balance, backends.len(), findings);
+        balance::find_misfit(table, balance, &backends, findings);
     }
     Some(Service {
         name: name?.to_owned(),
@@ -207,12 +213,14 @@ fn backend(table: &Table, name: Option<&str>, whole: &mut Whole, findings: &mut 
         .get("backup")
         .and_then(|field| field.boolean(findings))
         .unwrap_or(false);
+    let metrics = table.get("metrics").and_then(|field| admin::metrics(&field, findings));
     Some(Backend {
         name: name?.to_owned(),
         address: address?,
         weight: u16::try_from(weight).ok()?,
         connections_max,
         backup,
+        metrics,
     })
 }
 

@@ -19,6 +19,7 @@ pub(super) const FILE: Shape = Shape {
     tables: &[
         ("runtime", RUNTIME.header),
         ("log", LOG.header),
+        ("admin", ADMIN.header),
         ("service", SERVICE.header),
     ],
 };
@@ -34,6 +35,13 @@ pub(super) const RUNTIME: Shape = Shape {
 pub(super) const LOG: Shape = Shape {
     header: "[log]",
     keys: &["level", "access"],
+    tables: &[],
+};
+
+/// `[admin]`.
+pub(super) const ADMIN: Shape = Shape {
+    header: "[admin]",
+    keys: &["listen", "token_file", "hosts"],
     tables: &[],
 };
 
@@ -92,9 +100,9 @@ pub(super) const STICKY: Shape = Shape {
 /// `[[service.backend]]`.
 pub(super) const BACKEND: Shape = Shape {
     header: "[[service.backend]]",
-    keys: &["name", "address", "weight", "max_connections", "backup"],
+    keys: &["name", "address", "weight", "max_connections", "backup", "metrics"],
     tables: &[],
 };
 
 /// All of them.
-pub(super) const ALL: [&Shape; 7] = [&FILE, &RUNTIME, &LOG, &SERVICE, &HEALTH, &STICKY, &BACKEND];
+pub(super) const ALL: [&Shape; 8] = [&FILE, &RUNTIME, &LOG, &ADMIN, &SERVICE, &HEALTH, &STICKY, &BACKEND];

@@ -5,9 +5,11 @@
 //!
 //! May not: hold a place in a text, or a value that still needs a check.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::types::HttpUrl;
 
 /// A whole, valid `lb.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Config {
     pub runtime: Runtime,
     /// `[log]`.
     pub log: Log,
+    /// `[admin]`.
+    pub admin: Admin,
     /// Every `[[service]]`, in the order of the file; at least one.
     pub services: Vec<Service>,
 }
@@ -56,6 +60,33 @@ pub enum AccessLog {
     Stderr,
     /// Appended to a file.
     File(PathBuf),
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `listen`.
+    pub listen: AdminListen,
+    /// Bearer tokens; `None` = everybody who can connect may do everything, which only loopback and a unix socket may allow.
+    pub token_file: Option<PathBuf>,
+    /// Names that a browser may know lb by, in lower case, besides `localhost` and its address.
+    pub hosts: Vec<String>,
+}
+
+/// Where the API, the metrics and the dashboard are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// Nowhere.
+    Off,
+    /// There.
+    Tcp(SocketAddr),
+    /// A socket in the file system that its owner alone may use.
+    Unix(PathBuf),
+}
+
+impl AdminListen {
+    /// 127.0.0.1:8000.
+    pub const DEFAULT: Self = Self::Tcp(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8000)));
 }
 
 /// One `[[service]]`.
@@ -114,6 +145,21 @@ pub enum Balance {
         /// As with a ring.
         load_thousandths: Option<u32>,
     },
+}
+
+impl Balance {
+    /// The word in the file.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastConnections => "least_connections",
+            Self::RandomTwo => "random_two",
+            Self::Fastest => "fastest",
+            Self::Ring { .. } => "ring",
+            Self::Maglev { .. } => "maglev",
+        }
+    }
 }
 
 /// `hash` of a ring.
@@ -209,4 +255,6 @@ pub struct Backend {
     pub connections_max: Option<u32>,
     /// Used only while no other backend is up.
     pub backup: bool,
+    /// Where its process tells of itself, as Prometheus text.
+    pub metrics: Option<HttpUrl>,
 }

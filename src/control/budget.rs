@@ -8,6 +8,10 @@ const BASE_FDS: u64 = 32;
 const FDS_PER_WORKER: u64 = 3;
 /// Probes under way at once, at most; a pool of thousands takes turns.
 const PROBES_MAX: u64 = 256;
+/// And at least, where the limit leaves room.
+const PROBES_MIN: u64 = 32;
+/// Connections to the admin port at once, at most: people, scrapers, and what is asked of backends' own metrics.
+const ADMIN_MAX: u64 = 64;
 /// Rival connects under way at once, at most.
 const RACES_MAX: u64 = 128;
 /// Pipes are two descriptors each; this many make splicing possible for that many busy directions at once.
@@ -24,6 +28,8 @@ pub struct Budget {
     pub sessions_max: u32,
     /// Probes under way at once.
     pub probes_max: u32,
+    /// Connections to the admin port at once.
+    pub admin_max: u32,
     /// Rival connects a worker may have under way.
     pub races_per_worker: u32,
     /// Pipes a worker may have open.
@@ -75,14 +81,18 @@ impl Budget {
         let workers = u64::from(workers.max(1));
         // A small limit is a small machine: what is set aside shrinks with it.
         let scale = fd_limit.checked_div(64).unwrap_or(0).max(1);
+        // More backends may come while it runs.
         let probes = u64::try_from(backends)
             .unwrap_or(u64::MAX)
-            .clamp(1, PROBES_MAX.min(scale.saturating_mul(2)));
+            .max(PROBES_MIN)
+            .min(PROBES_MAX.min(scale.saturating_mul(2)));
+        let admin = ADMIN_MAX.min(scale.saturating_mul(4));
         let races = RACES_MAX.min(scale).max(workers);
         let fixed = BASE_FDS
             .saturating_add(workers.saturating_mul(FDS_PER_WORKER))
             .saturating_add(u64::try_from(listeners).unwrap_or(u64::MAX))
             .saturating_add(probes)
+            .saturating_add(admin.saturating_mul(2))
             .saturating_add(races);
         let left = fd_limit.saturating_sub(fixed);
         let pipe_fds_min = left.checked_div(PIPE_SHARE).unwrap_or(0);
@@ -104,6 +114,7 @@ impl Budget {
         Ok(Self {
             sessions_max: narrow(sessions),
             probes_max: narrow(probes),
+            admin_max: narrow(admin),
             races_per_worker: narrow(races.checked_div(workers).unwrap_or(races)),
             pipes_per_worker: narrow(pipes.checked_div(workers).unwrap_or(pipes)),
         })
@@ -151,6 +162,7 @@ mod tests {
             if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), workers, listeners, backends) {
                 let workers = u64::from(workers);
                 let worst = BASE_FDS + FDS_PER_WORKER * workers + listeners as u64 + u64::from(budget.probes_max)
+                    + 2 * u64::from(budget.admin_max)
                     + u64::from(budget.races_per_worker) * workers
                     + 2 * u64::from(budget.pipes_per_worker) * workers + 2 * u64::from(budget.sessions_max);
                 prop_assert!(worst <= fd_limit, "{worst} of {fd_limit}: {budget:?}");

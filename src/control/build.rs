@@ -1,5 +1,6 @@
 //! From checked configuration to running parts: services with their pools, and what the health thread is to watch.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::health::{Check, Plan, Target};
 use crate::pool::{Backend, Member, Pool};
 use crate::service::{Service, ServiceSettings, StickySettings};
 use crate::session::SessionOptions;
+use crate::sys::Clock;
 use crate::types::{BackendAddr, BackendId, ServiceId};
 
 /// How often a live session measures its backend, where the policy goes by that.
@@ -31,22 +33,8 @@ pub(super) fn build(config: &config::Config, workers: u16) -> Built {
         for (backend, number) in service.backends.iter().zip(1..) {
             // The range has no end that a configuration could reach.
             let backend_id = BackendId(ids.next().unwrap_or(u32::MAX));
-            let backend_at_work = Arc::new(backend_at_work(backend, service, backend_id, workers));
-            let member = Member {
-                backup: backend.backup,
-                ..Member::new(backend_at_work, number, backend.weight)
-            };
-            if let Some(plan) = plan(&service.health, backend) {
-                let mut address = backend.address;
-                address.set_port(service.health.port.unwrap_or(address.port()));
-                let address = BackendAddr(address);
-                built.targets.push(Target {
-                    service: id,
-                    backend: Arc::clone(&member.backend),
-                    address,
-                    plan,
-                });
-            }
+            let member = member(backend, service, backend_id, number, workers);
+            built.targets.extend(target(service, id, &member));
             members.push(member);
         }
         let balancer = Balancer::new(Pool::new(members), policy(service.balance));
@@ -83,6 +71,36 @@ fn settings(service: &config::Service) -> ServiceSettings {
     }
 }
 
+/// A backend as a member of its service's pool; `number` as in [`Member::number`].
+pub(super) fn member(
+    backend: &config::Backend,
+    service: &config::Service,
+    id: BackendId,
+    number: u32,
+    workers: u16,
+) -> Member {
+    let at_work = Arc::new(backend_at_work(backend, service, id, workers));
+    Member {
+        backup: backend.backup,
+        health_since: Clock::now(),
+        metrics: backend.metrics.clone().map(Arc::new),
+        ..Member::new(at_work, number, backend.weight)
+    }
+}
+
+/// What the health thread is to watch of it, if anything.
+pub(super) fn target(service: &config::Service, id: ServiceId, member: &Member) -> Option<Target> {
+    let mut address = member.backend.address.0;
+    let plan = plan(&service.health, address)?;
+    address.set_port(service.health.port.unwrap_or(address.port()));
+    Some(Target {
+        service: id,
+        backend: Arc::clone(&member.backend),
+        address: BackendAddr(address),
+        plan,
+    })
+}
+
 fn backend_at_work(backend: &config::Backend, service: &config::Service, id: BackendId, workers: u16) -> Backend {
     // Without checks nothing would bring a backend back, so traffic doesn't put it down either.
     let fall = if service.health.check == config::Check::Off {
@@ -94,11 +112,11 @@ fn backend_at_work(backend: &config::Backend, service: &config::Service, id: Bac
     Backend::new(id, &backend.name, address, backend.connections_max, fall, workers)
 }
 
-fn plan(health: &config::Health, backend: &config::Backend) -> Option<Plan> {
+fn plan(health: &config::Health, backend: SocketAddr) -> Option<Plan> {
     let check = match &health.check {
         config::Check::Off => return None,
         config::Check::Tcp => Check::Tcp,
-        config::Check::Http { path, expect_status } => Check::http(path, &backend.address.to_string(), *expect_status),
+        config::Check::Http { path, expect_status } => Check::http(path, &backend.to_string(), *expect_status),
         config::Check::Expect { send, expect } => Check::Expect {
             send: send.clone(),
             expect: expect.clone(),

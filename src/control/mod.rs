@@ -5,15 +5,23 @@
 //!
 //! Threads: acceptor (listeners), worker-N (sessions), health (probes), signals, log and access-log writers, and this one.
 
+mod board;
 mod budget;
 mod build;
+mod command;
+mod commands;
+mod leaving;
 mod ramps;
 mod running;
 mod signals;
 mod start;
+mod steering;
 mod stop;
+mod view;
 
+pub use board::{Board, Event};
 pub use budget::{Budget, BudgetError};
+pub use command::{Answer, Command, Commander, Outcome, Refusal, RefusalKind};
 pub use running::Running;
 pub use signals::{Signal, watch_signals};
 pub use start::{StartError, start};

@@ -8,6 +8,8 @@ use crate::types::{BackendId, Moment};
 
 /// Ramps are looked at this often at most, however many backends are on their way: each look may make a new wheel or schedule.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// And so many times as rarely as it takes to make those: a tenth of the thread's time is for slow start, the rest for verdicts.
+const REBUILDS_APART: u32 = 10;
 
 /// The backends of one service that are on their way up.
 #[derive(Debug)]
@@ -52,26 +54,32 @@ impl Ramps {
             .retain(|_, since| Ramp::after(now.since(*since), whole) != Ramp::FULL);
     }
 
-    /// When to look again; `None` while nobody is on the way.
-    pub(super) fn next(&self, now: Moment) -> Option<Moment> {
+    /// Whether somebody is on the way.
+    pub(super) fn is_any(&self) -> bool {
+        !self.since.is_empty()
+    }
+
+    /// When to look again after a look at this moment, if it takes so long to rebuild what follows from one; `None` while nobody is
+    /// on the way.
+    pub(super) fn next(&self, looked_at: Moment, rebuild: Duration) -> Option<Moment> {
         let step = self.slow_start?.checked_div(u32::from(Ramp::STEPS).saturating_sub(1))?;
         let due = |since: &Moment| {
-            let done = u32::from(Ramp::after(now.since(*since), self.slow_start?).tenths());
+            let done = u32::from(Ramp::after(looked_at.since(*since), self.slow_start?).tenths());
             Some(since.plus(step.saturating_mul(done)))
         };
         let first = self.since.values().filter_map(due).min()?;
+        let pause = LOOK_EVERY.max(rebuild.saturating_mul(REBUILDS_APART));
         // A nanosecond more, for what the division left over.
-        Some(
-            first
-                .plus(Duration::from_nanos(u64::from(Ramp::STEPS)))
-                .max(now.plus(LOOK_EVERY)),
-        )
+        let first = first.plus(Duration::from_nanos(u64::from(Ramp::STEPS)));
+        Some(first.max(looked_at.plus(pause)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const QUICK: Duration = Duration::from_micros(1);
 
     fn at(millis: u64) -> Moment {
         Moment::START.plus(Duration::from_millis(millis))
@@ -80,10 +88,10 @@ mod tests {
     #[test]
     fn following_the_looks_a_backend_meets_every_tenth_and_arrives_in_time() {
         let mut ramps = Ramps::new(Some(Duration::from_secs(30)));
-        assert_eq!(ramps.next(at(0)), None);
+        assert_eq!(ramps.next(at(0), QUICK), None);
         ramps.begin(BackendId(1), at(500));
         let (mut now, mut seen) = (at(500), vec![ramps.of(BackendId(1), at(500)).tenths()]);
-        while let Some(next) = ramps.next(now) {
+        while let Some(next) = ramps.next(now, QUICK) {
             assert!(next > now);
             now = next;
             seen.push(ramps.of(BackendId(1), now).tenths());
@@ -98,7 +106,10 @@ mod tests {
     fn without_slow_start_nobody_is_on_the_way() {
         let mut ramps = Ramps::new(None);
         ramps.begin(BackendId(1), at(0));
-        assert_eq!((ramps.next(at(0)), ramps.of(BackendId(1), at(0))), (None, Ramp::FULL));
+        assert_eq!(
+            (ramps.next(at(0), QUICK), ramps.of(BackendId(1), at(0))),
+            (None, Ramp::FULL)
+        );
     }
 
     #[test]
@@ -106,8 +117,33 @@ mod tests {
         let mut ramps = Ramps::new(Some(Duration::from_secs(9)));
         ramps.begin(BackendId(1), at(0));
         ramps.end(BackendId(1));
-        assert_eq!(ramps.next(at(100)), None);
+        assert_eq!(ramps.next(at(100), QUICK), None);
         ramps.begin(BackendId(1), at(5000));
         assert_eq!(ramps.of(BackendId(1), at(5999)).tenths(), 1);
+    }
+
+    #[test]
+    fn the_pause_is_a_tenth_of_a_second_or_ten_times_what_a_rebuild_takes() {
+        let mut ramps = Ramps::new(Some(Duration::from_secs(1)));
+        // One each millisecond: somebody is always due.
+        for number in 0..1_000 {
+            ramps.begin(BackendId(number), at(number.into()));
+        }
+        assert_eq!(ramps.next(at(500), QUICK), Some(at(600)));
+        assert_eq!(ramps.next(at(500), Duration::from_millis(10)), Some(at(600)));
+        assert_eq!(ramps.next(at(500), Duration::from_millis(400)), Some(at(4_500)));
+    }
+
+    #[test]
+    fn a_tenth_that_was_due_since_the_last_look_is_not_passed_over() {
+        let mut ramps = Ramps::new(Some(Duration::from_secs(9)));
+        assert!(!ramps.is_any());
+        ramps.begin(BackendId(1), at(2_000));
+        assert!(ramps.is_any());
+        // Verdicts on others came in between, and nobody looked: it is asked from the last look on, whenever that is.
+        for looked_at in [0, 2_000, 2_999] {
+            let next = ramps.next(at(looked_at), QUICK).unwrap();
+            assert_eq!(next.since(at(0)).as_millis(), 3_000.max(u128::from(looked_at) + 100));
+        }
     }
 }

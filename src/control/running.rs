@@ -8,33 +8,58 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::ramps::Ramps;
+use super::board::Board;
+use super::command::{Commander, Request};
 use super::signals::Signal;
-use crate::balance::{Balancer, PolicyName};
+use super::steering::Steering;
 use crate::config::Config;
-use crate::health::Change;
+use crate::health::{Change, Order};
 use crate::observe::{AccessLogGuard, ProcessCounters};
-use crate::pool::{Health, Limiter};
+use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{Clock, LoopThread};
+use crate::sys::{Clock, Doorbell, LoopThread};
+use crate::types::{Moment, ServiceId};
 use crate::worker::WorkerHandle;
 
-/// How a service's pool is changed.
-pub(super) struct Steering {
-    pub(super) policy: PolicyName,
-    pub(super) ramps: Ramps,
+/// Orders to the health thread.
+pub(super) struct ProberOrders {
+    pub(super) orders: Sender<Order>,
+    pub(super) doorbell: Arc<Doorbell>,
 }
+
+impl ProberOrders {
+    pub(super) fn give(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            self.doorbell.wake();
+        }
+    }
+}
+
+/// How often it is looked whether a backend on its way out has lost its last session.
+const LEAVING_LOOK: Duration = Duration::from_millis(20);
 
 /// A balancer at work.
 pub struct Running {
     pub(super) services: Vec<Arc<Service>>,
     /// What belongs to each service, in the same order, and is this thread's alone.
     pub(super) steering: Vec<Steering>,
+    /// When the backends in slow start last got what they had earned.
+    pub(super) ramps_looked_at: Moment,
+    /// Where lb listens.
     pub(super) addresses: Vec<SocketAddr>,
+    pub(super) workers_count: u16,
+    pub(super) worker_handles: Vec<WorkerHandle>,
+    /// The id of the next backend.
+    pub(super) next_backend: u32,
+    pub(super) prober_orders: ProberOrders,
+    pub(super) requests: Receiver<Request>,
+    pub(super) commander: Commander,
+    pub(super) board: Arc<Board>,
+    pub(super) admin_connections_max: u32,
     pub(super) process: Arc<Limiter>,
     pub(super) counters: Arc<ProcessCounters>,
     pub(super) acceptor: LoopThread,
-    pub(super) workers: Vec<(WorkerHandle, JoinHandle<()>)>,
+    pub(super) workers: Vec<JoinHandle<()>>,
     pub(super) prober: LoopThread,
     pub(super) changes: Receiver<Change>,
     /// Keeps the channel open, whatever becomes of the health thread.
@@ -44,7 +69,8 @@ pub struct Running {
 }
 
 impl Running {
-    pub(super) fn tell_ready(&self, config: &Config) {
+    /// Logs that everything runs, and where.
+    pub fn tell_ready(&self, config: &Config) {
         let mut addresses = self.addresses.iter();
         for service in &config.services {
             let listens: Vec<String> = addresses
@@ -66,13 +92,36 @@ impl Running {
         );
     }
 
+    /// What it shows of itself.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// How many connections to the admin port the descriptors carry.
+    #[must_use]
+    pub const fn admin_connections_max(&self) -> u32 {
+        self.admin_connections_max
+    }
+
+    /// Whom to ask for changes.
+    #[must_use]
+    pub fn commander(&self) -> Commander {
+        self.commander.clone()
+    }
+
     /// The control loop: runs until a signal asks to stop, then drains and stops everything.
     pub fn serve(mut self, signals: &Receiver<Signal>) {
         let mut signals = signals.clone();
         let mut next_ramp = crossbeam_channel::never();
+        let mut next_look = crossbeam_channel::never();
         loop {
             crossbeam_channel::select! {
                 recv(next_ramp) -> _ => self.apply(&[]),
+                recv(next_look) -> _ => {}
+                recv(self.requests) -> request => if let Ok(request) = request {
+                    self.obey(request);
+                },
                 recv(self.changes) -> change => {
                     // All that have come by now at once: a thousand verdicts make one new pool, not a thousand.
                     self.apply(&change.into_iter().chain(self.changes.try_iter()).collect::<Vec<_>>());
@@ -87,64 +136,50 @@ impl Running {
                 },
             }
             next_ramp = self.next_ramp();
+            self.see_off();
+            next_look = if self.has_leaving() {
+                crossbeam_channel::after(LEAVING_LOOK)
+            } else {
+                crossbeam_channel::never()
+            };
         }
         self.stop();
     }
 
     /// Tells when a backend in slow start gets its next tenth.
     fn next_ramp(&self) -> Receiver<Instant> {
-        let now = Clock::now();
-        let moments = self.steering.iter().filter_map(|steering| steering.ramps.next(now));
-        moments.min().map_or_else(crossbeam_channel::never, |moment| {
-            crossbeam_channel::after(moment.since(now))
+        self.next_ramp_at().map_or_else(crossbeam_channel::never, |moment| {
+            crossbeam_channel::after(moment.since(Clock::now()))
         })
     }
 
-    /// Backends' health changed, or time has passed for those that came up: swaps in the pools that follow from it, and says so once.
+    fn next_ramp_at(&self) -> Option<Moment> {
+        let under_way = || self.steering.iter().filter(|steering| steering.ramps.is_any());
+        let rebuild = under_way().map(|steering| steering.rebuild).sum();
+        under_way()
+            .filter_map(|steering| steering.ramps.next(self.ramps_looked_at, rebuild))
+            .min()
+    }
+
+    /// Backends' health changed, or time has passed for those that came up: swaps in the pools that follow from it. Verdicts first: a
+    /// client that is sent to a dead backend fails, one that is sent to a warm one too rarely doesn't.
     pub(super) fn apply(&mut self, changes: &[Change]) {
-        let now = Clock::now();
+        let mut verdicts: HashMap<ServiceId, Vec<&Change>> = HashMap::new();
+        for change in changes {
+            verdicts.entry(change.service).or_default().push(change);
+        }
         for (service, steering) in self.services.iter().zip(&mut self.steering) {
-            let changes = || changes.iter().filter(|change| change.service == service.id);
-            let mut verdicts = HashMap::new();
-            for change in changes() {
-                verdicts.insert(change.backend, change.health); // of several on one backend the last one counts
+            if let Some(changes) = verdicts.get(&service.id) {
+                steering.apply(service, &self.board, changes);
             }
-            let before = service.balancer();
-            for member in before.pool().members() {
-                match verdicts.get(&member.backend.id) {
-                    Some(Health::Up) if member.health == Health::Down => steering.ramps.begin(member.backend.id, now),
-                    Some(Health::Down) => steering.ramps.end(member.backend.id),
-                    _ => {}
+        }
+        let now = Clock::now();
+        if self.next_ramp_at().is_some_and(|moment| moment <= now) {
+            self.ramps_looked_at = now;
+            for (service, steering) in self.services.iter().zip(&mut self.steering) {
+                if steering.ramps.is_any() {
+                    steering.apply(service, &self.board, &[]);
                 }
-            }
-            let changed = before.pool().changed(|member| {
-                let id = member.backend.id;
-                member.health = verdicts.get(&id).copied().unwrap_or(member.health);
-                member.ramp = steering.ramps.of(id, now);
-            });
-            steering.ramps.tidy(now);
-            let Some(pool) = changed else { continue };
-            let is_empty = pool.eligible().is_empty();
-            let names: HashMap<_, _> = pool
-                .members()
-                .iter()
-                .map(|member| (member.backend.id, Arc::clone(&member.backend.name)))
-                .collect();
-            service.swap_balancer(Balancer::new(pool, steering.policy));
-            for change in changes() {
-                let Some(name) = names.get(&change.backend) else {
-                    continue;
-                };
-                match change.health {
-                    Health::Up => log::info!("{}: {name} is up: {}", service.name, change.reason),
-                    Health::Down => log::warn!("{}: {name} is down: {}", service.name, change.reason),
-                }
-            }
-            if is_empty && !before.pool().eligible().is_empty() {
-                log::error!(
-                    "{}: no backend is up; its clients are refused until one is",
-                    service.name
-                );
             }
         }
     }

@@ -1,24 +1,28 @@
 //! Starting: everything is opened before the first connection is taken, or nothing runs.
 
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{bounded, unbounded};
 
+use super::board::{Board, Shown};
 use super::budget::{Budget, BudgetError};
-use super::build::{Built, build, policy};
-use super::ramps::Ramps;
-use super::running::{Running, Steering};
+use super::build::{Built, build};
+use super::command::{Commander, REQUESTS_QUEUED};
+use super::running::{ProberOrders, Running};
+use super::steering::Steering;
 use crate::acceptor::{Acceptor, Listener};
 use crate::config::{self, Config};
 use crate::health::Prober;
 use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Doorbell};
-use crate::types::WorkerId;
+use crate::sys::{self, Clock, Doorbell};
+use crate::types::{Moment, WorkerId};
 use crate::worker;
 
 /// Failed connects that may wait for the health thread; more say nothing new.
@@ -91,7 +95,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let (failed, failures) = bounded(FAILURES_QUEUED);
     let (changed, changes) = unbounded();
     let (prober_doorbell, acceptor_doorbell) = (Arc::new(Doorbell::new()?), Arc::new(Doorbell::new()?));
-    let mut workers = Vec::new();
+    let (mut worker_handles, mut workers) = (Vec::new(), Vec::new());
     if let Some(service) = services.first() {
         for id in (0..workers_count).map(WorkerId) {
             let context = worker::Context {
@@ -104,20 +108,37 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
                 pipes_max: budget.pipes_per_worker,
                 races_max: budget.races_per_worker,
             };
-            workers.push(worker::spawn(id, context)?);
+            let (handle, thread) = worker::spawn(id, context)?;
+            worker_handles.push(handle);
+            workers.push(thread);
         }
     }
     let acceptor = Acceptor {
         listeners,
-        workers: workers.iter().map(|(handle, _)| handle.clone()).collect(),
+        workers: worker_handles.clone(),
         process: Arc::clone(&process),
         counters: Arc::clone(&counters),
         access_log,
         doorbell: acceptor_doorbell,
     };
     let acceptor = acceptor.spawn()?;
+    let (orders, ordered) = unbounded();
+    let prober_orders = ProberOrders {
+        orders,
+        doorbell: Arc::clone(&prober_doorbell),
+    };
+    let (request, requests) = bounded(REQUESTS_QUEUED);
+    let board = Arc::new(Board {
+        services: shown(config, &services, &addresses),
+        started: Clock::now(),
+        counters: Arc::clone(&counters),
+        workers: worker_handles.clone(),
+        is_draining: AtomicBool::new(false),
+        watcher: OnceLock::new(),
+    });
     let prober = Prober {
-        targets,
+        targets: RefCell::new(targets.into_iter().map(|target| (target.backend.id, target)).collect()),
+        orders: ordered,
         probes_max: usize::try_from(budget.probes_max).unwrap_or(usize::MAX),
         failures,
         doorbell: prober_doorbell,
@@ -125,10 +146,19 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         counters: Arc::clone(&counters),
         seed: fastrand::u64(..),
     };
-    let running = Running {
+    Ok(Running {
         services,
-        steering: steering(config),
+        steering: config.services.iter().cloned().map(Steering::new).collect(),
+        ramps_looked_at: Moment::START,
         addresses,
+        workers_count,
+        worker_handles,
+        next_backend: u32::try_from(config.backends()).unwrap_or(u32::MAX),
+        prober_orders,
+        requests,
+        commander: Commander(request),
+        board,
+        admin_connections_max: budget.admin_max,
         process,
         counters,
         acceptor,
@@ -138,17 +168,18 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         _changed: changed,
         drain_timeout: config.runtime.drain_timeout,
         access_log_guard,
-    };
-    running.tell_ready(config);
-    Ok(running)
+    })
 }
 
-fn steering(config: &Config) -> Vec<Steering> {
-    let steering = |service: &config::Service| Steering {
-        policy: policy(service.balance),
-        ramps: Ramps::new(service.health.slow_start),
+fn shown(config: &Config, services: &[Arc<Service>], addresses: &[SocketAddr]) -> Vec<Shown> {
+    let mut addresses = addresses.iter().copied();
+    let shown = |(settings, service): (&config::Service, &Arc<Service>)| Shown {
+        service: Arc::clone(service),
+        listen: addresses.by_ref().take(settings.listen.len()).collect(),
+        balance: settings.balance.name().to_owned(),
+        health_interval: settings.health.interval,
     };
-    config.services.iter().map(steering).collect()
+    config.services.iter().zip(services).map(shown).collect()
 }
 
 fn cores() -> u16 {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, after, bounded};
 
+use super::command::{Refusal, Request};
 use super::running::Running;
 use crate::health::Change;
 use crate::observe::End;
@@ -20,6 +21,9 @@ impl Running {
             services,
             acceptor,
             workers,
+            worker_handles: handles,
+            requests,
+            board,
             prober,
             changes,
             process,
@@ -28,6 +32,7 @@ impl Running {
             access_log_guard,
             ..
         } = self;
+        board.is_draining.store(true, Relaxed);
         acceptor.stop();
         let left = process.active();
         if left > 0 {
@@ -38,21 +43,20 @@ impl Running {
         } else {
             log::info!("stopping");
         }
-        let (handles, threads): (Vec<_>, Vec<_>) = workers.into_iter().unzip();
         for handle in &handles {
             handle.order(Order::Finish);
         }
         // Joined elsewhere, so that here the deadline can be awaited as well.
         let (done, all_done) = bounded::<()>(0);
         let joiner = std::thread::Builder::new().name("joiner".into()).spawn(move || {
-            for thread in threads {
+            for thread in workers {
                 if thread.join().is_err() {
                     log::error!("a worker ended in a panic");
                 }
             }
             drop(done);
         });
-        if !wait_for(&all_done, drain_timeout, &changes) {
+        if !wait_for(&all_done, drain_timeout, &changes, &requests) {
             let cut = process.active();
             log::warn!(
                 "the drain timeout of {} is over: {cut} connections are reset",
@@ -95,12 +99,20 @@ impl Running {
 }
 
 /// Whether everything is done within `patience`. Verdicts that still come change nothing any more.
-fn wait_for(all_done: &Receiver<()>, patience: Duration, changes: &Receiver<Change>) -> bool {
+fn wait_for(
+    all_done: &Receiver<()>,
+    patience: Duration,
+    changes: &Receiver<Change>,
+    requests: &Receiver<Request>,
+) -> bool {
     let deadline = after(patience);
     loop {
         crossbeam_channel::select! {
             recv(all_done) -> _ => return true,
             recv(deadline) -> _ => return false,
+            recv(requests) -> request => if let Ok(request) = request {
+                (request.reply)(Err(Refusal::stopping()));
+            },
             recv(changes) -> change => log::debug!("while stopping: {change:?}"),
         }
     }

@@ -11,4 +11,4 @@ mod schedule;
 mod streak;
 
 pub use check::{Check, Plan};
-pub use prober::{Change, Prober, Target};
+pub use prober::{Change, Order, Prober, Target};

@@ -1,7 +1,8 @@
 //! The health thread: when each backend is probed, and what its verdict comes to.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,11 +47,22 @@ pub struct Change {
     pub reason: String,
 }
 
+/// What `control` may ask of the health thread.
+#[derive(Debug)]
+pub enum Order {
+    /// One more backend to check, from now on; as if it were up until a verdict changes that.
+    Watch(Target),
+    /// One less.
+    Forget(BackendId),
+}
+
 /// What the health thread works with.
 #[derive(Debug)]
 pub struct Prober {
-    /// The backends.
-    pub targets: Vec<Target>,
+    /// The backends; orders change them, so that a new life of the loop knows them too.
+    pub targets: RefCell<BTreeMap<BackendId, Target>>,
+    /// What `control` asks.
+    pub orders: Receiver<Order>,
     /// Probes under way at once; each holds a descriptor.
     pub probes_max: usize,
     /// What workers tell.
@@ -133,27 +145,19 @@ impl<'a> Loop<'a> {
             now,
             warned_at: None,
         };
-        let count = u32::try_from(prober.targets.len()).unwrap_or(u32::MAX);
-        for (target, place) in prober.targets.iter().zip(0_u32..) {
-            let id = target.backend.id;
+        let targets = prober.targets.borrow();
+        let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        for (target, place) in targets.values().zip(0_u32..) {
             let offset = schedule::first(place, count, target.plan.interval);
-            let watched = Watched {
-                target: target.clone(),
-                streak: Streak::new(),
-                probe: None,
-                generation: 0,
-                place: now.plus(offset),
-                armed: Moment::NEVER,
-            };
-            turn.watched.insert(id, watched);
-            turn.arm(id, now.plus(offset));
+            turn.watch(target.clone(), now.plus(offset));
         }
+        drop(targets);
         Ok(turn)
     }
 
     /// After a fault: what the last life had found is lost, and everybody must know the same.
     fn tell_all_up(&self) {
-        for target in &self.prober.targets {
+        for target in self.prober.targets.borrow().values() {
             let reason = "the checks start again".to_owned();
             let change = Change {
                 service: target.service,
@@ -179,6 +183,9 @@ impl<'a> Loop<'a> {
             if stop.is_asked() {
                 return;
             }
+            while let Ok(order) = self.prober.orders.try_recv() {
+                self.obey(order);
+            }
             while let Ok(failure) = self.prober.failures.try_recv() {
                 self.on_traffic(failure);
             }
@@ -198,7 +205,7 @@ impl<'a> Loop<'a> {
 
     fn wait(&mut self) {
         self.prober.doorbell.announce();
-        let timeout = if self.prober.failures.is_empty() {
+        let timeout = if self.prober.failures.is_empty() && self.prober.orders.is_empty() {
             self.timers.peek().map(|Reverse((at, _))| at.since(Clock::now()))
         } else {
             Some(Duration::ZERO)
@@ -207,6 +214,38 @@ impl<'a> Loop<'a> {
             log::error!("health: waiting for events: {error}");
         }
         self.prober.doorbell.over();
+    }
+
+    fn watch(&mut self, target: Target, first: Moment) {
+        let id = target.backend.id;
+        let watched = Watched {
+            target,
+            streak: Streak::new(),
+            probe: None,
+            generation: 0,
+            place: first,
+            armed: Moment::NEVER,
+        };
+        self.watched.insert(id, watched);
+        self.arm(id, first);
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Watch(target) => {
+                self.prober
+                    .targets
+                    .borrow_mut()
+                    .insert(target.backend.id, target.clone());
+                self.watch(target, self.now);
+            }
+            Order::Forget(id) => {
+                self.prober.targets.borrow_mut().remove(&id);
+                if self.watched.remove(&id).is_some_and(|watched| watched.probe.is_some()) {
+                    self.under_way = self.under_way.saturating_sub(1);
+                }
+            }
+        }
     }
 
     fn arm(&mut self, id: BackendId, at: Moment) {

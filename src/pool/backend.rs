@@ -89,6 +89,12 @@ impl Backend {
         }
     }
 
+    /// Whether anything would find out that it is down.
+    #[must_use]
+    pub const fn is_checked(&self) -> bool {
+        self.fall > 0
+    }
+
     /// Sessions that hold it now.
     #[must_use]
     pub fn active(&self) -> u32 {
@@ -148,6 +154,7 @@ impl Backend {
     /// It came back: what failed before says nothing about it any more.
     pub fn forget_failures(&self) {
         self.failed_in_a_row.store(0, Relaxed);
+        self.latency.forget();
     }
 
     /// `worker` moved bytes. Only that worker's thread may say so.

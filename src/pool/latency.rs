@@ -14,7 +14,7 @@ use crate::types::Moment;
 const DECAY: Duration = Duration::from_secs(10);
 /// What one sample counts at least.
 const SAMPLE_WEIGHT_MIN: f32 = 1.0 / 16.0;
-/// A longer silence tells of the protocol (a query that waits for news), not of the backend.
+/// What a backend that doesn't answer counts as.
 const SAMPLE_MAX: Duration = Duration::from_secs(5);
 /// A tick of the stamp is 2^22 ns, 4 ms: 32 bits of them last for 208 days, and a backend that nobody has asked for so long is
 /// judged by one sample too old.
@@ -63,20 +63,46 @@ const fn tick(now: Moment) -> u32 {
 }
 
 impl PeakEwma {
-    /// An answer took so long.
+    /// An answer took so long; more than 5 s count as 5 s.
     pub fn note(&self, now: Moment, took: Duration) {
-        // At least a nanosecond: 0 stands for "never measured".
-        let sample = took.clamp(Duration::from_nanos(1), SAMPLE_MAX).as_secs_f32();
-        let tick = tick(now);
-        let _written = self.0.fetch_update(Relaxed, Relaxed, |bits| {
-            let before = Reading::from_bits(bits);
-            let past = before.weight(tick);
-            let seconds = if sample >= before.seconds * past {
+        self.update(now, took, |before, past, sample| {
+            Some(if sample >= before * past {
                 sample
             } else {
                 let past = past.min(1.0 - SAMPLE_WEIGHT_MIN);
-                before.seconds.mul_add(past, sample * (1.0 - past))
-            };
+                before.mul_add(past, sample * (1.0 - past))
+            })
+        });
+    }
+
+    /// No answer came in so long ([`Duration::MAX`]: none will come), which counts for 5 s at most. It might have taken any time but
+    /// less, so it never lowers an average.
+    pub fn note_unanswered(&self, now: Moment, waited: Duration) {
+        self.update(now, waited, |before, past, sample| {
+            (sample > before * past).then_some(sample)
+        });
+    }
+
+    /// The backend's kernel, not its program, took so long: the program doesn't take less. Never measured, it stays so.
+    pub fn note_connected(&self, now: Moment, took: Duration) {
+        self.update(now, took, |before, past, sample| {
+            (before > 0.0 && sample > before * past).then_some(sample)
+        });
+    }
+
+    /// It is another backend than before, as good as never measured.
+    pub fn forget(&self) {
+        self.0.store(0, Relaxed);
+    }
+
+    /// Writes what follows from the average before in seconds (0: never measured), what is left of it (1: all), and the sample.
+    fn update(&self, now: Moment, sample: Duration, change: impl Fn(f32, f32, f32) -> Option<f32>) {
+        // At least a nanosecond: 0 stands for "never measured".
+        let sample = sample.clamp(Duration::from_nanos(1), SAMPLE_MAX).as_secs_f32();
+        let tick = tick(now);
+        let _written = self.0.fetch_update(Relaxed, Relaxed, |bits| {
+            let before = Reading::from_bits(bits);
+            let seconds = change(before.seconds, before.weight(tick), sample)?;
             Some(Reading { seconds, tick }.to_bits())
         });
     }
@@ -130,6 +156,30 @@ mod tests {
         }
         // 1 ms, and 19 ms x (15/16)^50.
         assert!((millis(&average, 1) - 1.75).abs() < 0.05, "{}", millis(&average, 1));
+    }
+
+    #[test]
+    fn a_connect_raises_an_average_and_neither_makes_nor_lowers_one() {
+        let average = PeakEwma::default();
+        average.note_connected(at(0), Duration::from_millis(3));
+        assert_eq!(average.seconds(at(0)), None);
+        average.note(at(0), Duration::from_millis(2));
+        average.note_connected(at(0), Duration::from_millis(1));
+        assert!((millis(&average, 0) - 2.0).abs() < 0.01);
+        average.note_connected(at(0), Duration::from_millis(3));
+        assert!((millis(&average, 0) - 3.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn who_does_not_answer_counts_for_the_time_waited_and_is_never_the_better_for_it() {
+        let average = PeakEwma::default();
+        average.note_unanswered(at(0), Duration::from_millis(10));
+        average.note_unanswered(at(0), Duration::from_millis(1));
+        assert!((millis(&average, 0) - 10.0).abs() < 0.01);
+        average.note_unanswered(at(0), Duration::MAX);
+        assert!((millis(&average, 0) - 5_000.0).abs() < 0.1);
+        average.forget();
+        assert_eq!(average.seconds(at(0)), None);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backend::Backend;
-use crate::types::BackendId;
+use crate::types::{BackendId, HttpUrl, Moment};
 
 /// What the checks say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,19 @@ pub enum Admin {
     Active,
     /// No new session; the old ones live.
     Draining,
+    /// The same, and nobody checks it.
+    Maintenance,
+    /// Removed: its sessions live to a deadline, and its name may be another's by now.
+    Leaving,
+}
+
+/// Who brought a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// lb.toml.
+    Config,
+    /// The API.
+    Api,
 }
 
 /// How much of its weight a backend has got back since it came up: slow start.
@@ -69,8 +82,14 @@ pub struct Member {
     pub backup: bool,
     /// What the checks say.
     pub health: Health,
+    /// Since when they say so.
+    pub health_since: Moment,
     /// What the operator wants.
     pub admin: Admin,
+    /// Who brought it.
+    pub origin: Origin,
+    /// Where its process tells of itself.
+    pub metrics: Option<Arc<HttpUrl>>,
     /// How much of its weight counts.
     pub ramp: Ramp,
 }
@@ -85,7 +104,10 @@ impl Member {
             weight,
             backup: false,
             health: Health::Up,
+            health_since: Moment::START,
             admin: Admin::Active,
+            origin: Origin::Config,
+            metrics: None,
             ramp: Ramp::FULL,
         }
     }
@@ -152,12 +174,32 @@ impl Pool {
         &self.eligible
     }
 
+    /// The member of this name, unless it is leaving. O(backends).
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Member> {
+        self.members
+            .iter()
+            .find(|member| *member.backend.name == *name && member.admin != Admin::Leaving)
+    }
+
     /// The eligible member that is this backend. O(log backends).
     #[must_use]
     pub fn find(&self, backend: BackendId) -> Option<&Member> {
         let found = self.by_id.binary_search_by_key(&backend, |(id, _)| *id).ok()?;
         let (_, place) = self.by_id.get(found)?;
         self.eligible.get(usize::try_from(*place).ok()?)
+    }
+
+    /// The same pool with one more at its end.
+    #[must_use]
+    pub fn with(&self, member: Member) -> Self {
+        Self::new(self.members.iter().cloned().chain([member]).collect())
+    }
+
+    /// The same pool without those that `is_gone` names.
+    #[must_use]
+    pub fn without(&self, mut is_gone: impl FnMut(&Member) -> bool) -> Self {
+        Self::new(self.members.iter().filter(|member| !is_gone(member)).cloned().collect())
     }
 
     /// The same pool after `change` was done to each member. `None` if that changes nothing.

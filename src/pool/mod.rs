@@ -11,4 +11,4 @@ mod members;
 pub use backend::{Backend, BackendTotals, TrafficFailure};
 pub use guard::{BackendGuard, Limiter, Permit};
 pub use latency::PeakEwma;
-pub use members::{Admin, Health, Member, Pool, Ramp};
+pub use members::{Admin, Health, Member, Origin, Pool, Ramp};

@@ -78,6 +78,16 @@ impl Service {
     /// it allocates once a thread, at its first read), a backend's count a compare-and-swap, done again if another worker was first.
     #[must_use]
     pub fn pick(&self, client: ClientAddr, now: Moment, tried: &[BackendId]) -> Option<BackendGuard> {
+        let balancer = self.balancer.load();
+        let remembered = self.sticky.as_ref().and_then(|table| table.find(client, now));
+        let kept = remembered.and_then(|id| balancer.pool().find(id));
+        let guard = kept
+            .filter(|member| !tried.contains(&member.backend.id))
+            .and_then(|member| BackendGuard::take(&member.backend));
+        if guard.is_some() {
+            return guard;
+        }
+        // Only who is the policy's to place takes a turn: those who come back would take the new ones' from them.
         let turn = self.turn.fetch_add(1, Relaxed);
         let key = Key {
             turn,
@@ -86,31 +96,18 @@ impl Service {
             sessions: self.limiter.active(),
             now,
         };
-        let balancer = self.balancer.load();
-        let Some(table) = &self.sticky else {
-            return balancer.pick(key, tried);
-        };
-        let kept = table.find(client, now).and_then(|id| balancer.pool().find(id));
-        let guard = kept
-            .filter(|member| !tried.contains(&member.backend.id))
-            .and_then(|member| BackendGuard::take(&member.backend));
-        if guard.is_some() {
-            return guard;
-        }
         let guard = balancer.pick(key, tried);
         // Full or not reached this time is no reason to forget it; gone or down is.
-        if let (None, Some(guard)) = (kept, &guard) {
+        if let (Some(table), None, Some(guard)) = (&self.sticky, kept, &guard) {
             table.remember(client, guard.backend().id, now);
         }
         guard
     }
 
-    /// A client got `backend` after those of `tried`, itself among them, were tried: if the one it had is of those, it has left it.
-    pub fn note_redispatched(&self, client: ClientAddr, now: Moment, backend: BackendId, tried: &[BackendId]) {
+    /// A client got `backend` after connects to those of `failed` had failed: if the one it had is of those, it has left it.
+    pub fn note_redispatched(&self, client: ClientAddr, now: Moment, backend: BackendId, failed: &[BackendId]) {
         if let Some(table) = &self.sticky
-            && table
-                .find(client, now)
-                .is_some_and(|had| had != backend && tried.contains(&had))
+            && table.find(client, now).is_some_and(|had| failed.contains(&had))
         {
             table.remember(client, backend, now);
         }
@@ -125,5 +122,76 @@ impl Service {
     /// Puts another balancer in force. Only `control` may.
     pub fn swap_balancer(&self, balancer: Balancer) {
         self.balancer.store(Arc::new(balancer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::PolicyName;
+    use crate::pool::{Backend, Member, Pool};
+    use crate::types::BackendAddr;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    /// Round robin over so many, with a sticky table.
+    fn sticky(backends: u32) -> Service {
+        let span = Duration::from_secs(60);
+        let options = SessionOptions {
+            connect_timeout: span,
+            connect_retries: 2,
+            hedge_after: None,
+            idle_timeout: span,
+            half_close_timeout: span,
+            latency_every: None,
+        };
+        let settings = ServiceSettings {
+            options,
+            connections_max: None,
+            hash_key: HashKey::SourceIp,
+            sticky: Some(StickySettings { ttl: span, size: 100 }),
+            seed: 1,
+        };
+        let address = BackendAddr("127.0.0.1:1".parse().unwrap());
+        let member = |id: u32| {
+            let backend = Backend::new(BackendId(id), &format!("b{id}"), address, None, 3, 1);
+            Member::new(Arc::new(backend), id + 1, 1)
+        };
+        let pool = Pool::new((0..backends).map(member).collect());
+        Service::new(ServiceId(0), "s", settings, Balancer::new(pool, PolicyName::RoundRobin))
+    }
+
+    fn client(number: u32) -> ClientAddr {
+        ClientAddr(SocketAddr::from((Ipv4Addr::from_bits(number), 7)))
+    }
+
+    fn pick(service: &Service, number: u32) -> u32 {
+        let guard = service.pick(client(number), Moment::START, &[]);
+        guard.unwrap().backend().id.0
+    }
+
+    #[test]
+    fn a_client_that_comes_back_takes_no_turn_from_the_new_ones() {
+        let service = sticky(2);
+        assert_eq!(pick(&service, 0), 0);
+        let new: Vec<u32> = (1..=6)
+            .map(|client| {
+                assert_eq!(pick(&service, 0), 0);
+                pick(&service, client)
+            })
+            .collect();
+        assert_eq!(new, [1, 0, 1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_client_leaves_only_a_backend_that_failed() {
+        let service = sticky(3);
+        assert_eq!(pick(&service, 0), 0);
+        let got = |failed: &[BackendId]| {
+            service.note_redispatched(client(0), Moment::START, BackendId(2), failed);
+            pick(&service, 0)
+        };
+        assert_eq!(got(&[BackendId(1)]), 0);
+        assert_eq!(got(&[BackendId(1), BackendId(0)]), 2);
     }
 }

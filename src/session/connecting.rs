@@ -224,6 +224,9 @@ impl<W: World> Connecting<W> {
             wire, backend, started, ..
         } = self.attempts.swap_remove(place);
         let took = world.now().since(started);
+        // Those that are still silent haven't failed: they are slow, this once.
+        let is_open = |id: &BackendId| self.attempts.iter().any(|attempt| W::id(&attempt.backend) == *id);
+        self.tried.retain(|id| *id != W::id(&backend) && !is_open(id));
         world.note_connected(&backend, took, &self.tried);
         Some(Connected {
             client: self.client,

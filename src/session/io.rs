@@ -103,10 +103,12 @@ pub trait World {
     fn connect(&mut self, backend: &Self::Backend, lane: Lane) -> Result<Self::Socket, ConnectFailure>;
     /// Leave to race; `None` when too many do.
     fn race(&mut self) -> Option<Self::Race>;
-    /// A connect succeeded, after those of `tried` were tried, itself among them.
-    fn note_connected(&mut self, backend: &Self::Backend, took: Duration, tried: &[BackendId]);
+    /// A connect succeeded, after those to `failed` had failed; others may have been under way.
+    fn note_connected(&mut self, backend: &Self::Backend, took: Duration, failed: &[BackendId]);
     /// A backend was measured: it took so long to answer.
     fn note_latency(&mut self, backend: &Self::Backend, took: Duration);
+    /// A backend was asked and didn't answer in so long; [`Duration::MAX`]: it won't.
+    fn note_unanswered(&mut self, backend: &Self::Backend, waited: Duration);
     /// A connect failed.
     fn note_connect_failed(&mut self, backend: &Self::Backend, failure: ConnectFailure);
     /// Another backend is tried.

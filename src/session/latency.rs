@@ -2,11 +2,17 @@
 //!
 //! A few times a second at most, and only where the policy asks for it. With each measurement goes the kernel's round-trip time;
 //! the longer of the two is told: a program that is slow, or a way there that is long.
+//! A backend that hangs answers nothing, so the first question of a session counts also when it has no answer, or a very late one. (The
+//! later ones don't: a client may have told something that wants none.)
 
 use std::time::Duration;
 
 use super::io::{Socket, World};
+use crate::observe::End;
 use crate::types::Moment;
+
+/// A longer silence tells of the protocol (a query that waits for news), not of the backend.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Where a session is with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +20,17 @@ pub(super) enum Stopwatch {
     /// Nobody wants to know.
     Off,
     /// The next question from then on is timed.
-    Ready(Moment),
-    /// The client asked at this moment.
-    Asked(Moment),
+    Ready { from: Moment, is_first: bool },
+    /// The client asked, and its last byte went to the backend at this moment.
+    Asked { at: Moment, is_first: bool },
 }
 
 impl Stopwatch {
+    /// For a session that begins now.
+    pub(super) const fn ready(from: Moment) -> Self {
+        Self::Ready { from, is_first: true }
+    }
+
     /// Bytes moved: some to the backend, or some to the client, or both.
     pub(super) fn note<W: World>(
         &mut self,
@@ -31,14 +42,32 @@ impl Stopwatch {
             return;
         };
         match *self {
-            Self::Asked(at) if is_answer => {
-                *self = Self::Ready(now.plus(every));
-                let round_trip = socket.round_trip().unwrap_or(Duration::ZERO);
-                world.note_latency(backend, now.since(at).max(round_trip));
+            Self::Asked { at, is_first } if is_answer => {
+                *self = Self::Ready {
+                    from: now.plus(every),
+                    is_first: false,
+                };
+                let took = now.since(at).max(socket.round_trip().unwrap_or(Duration::ZERO));
+                if is_first || took <= ANSWER_MAX {
+                    world.note_latency(backend, took);
+                }
             }
+            // One that comes in pieces is asked with the last.
+            Self::Asked { is_first, .. } if is_question => *self = Self::Asked { at: now, is_first },
             // What is answered in the same breath was no question.
-            Self::Ready(from) if is_question && !is_answer && now >= from => *self = Self::Asked(now),
-            Self::Off | Self::Ready(_) | Self::Asked(_) => {}
+            Self::Ready { from, is_first } if is_question && !is_answer && now >= from => {
+                *self = Self::Asked { at: now, is_first };
+            }
+            Self::Off | Self::Ready { .. } | Self::Asked { .. } => {}
+        }
+    }
+
+    /// The session is over.
+    pub(super) fn note_end<W: World>(&self, end: End, backend: &W::Backend, world: &mut W) {
+        if let Self::Asked { at, is_first: true } = *self {
+            let is_refused = matches!(end, End::BackendClosed | End::BackendReset);
+            let waited = world.now().since(at);
+            world.note_unanswered(backend, if is_refused { Duration::MAX } else { waited });
         }
     }
 }

@@ -77,6 +77,17 @@ pub struct Tally {
     pub bytes_to_client: u64,
 }
 
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PhaseName {
+    /// It looks for a backend that takes the connection.
+    Connecting,
+    /// It moves bytes.
+    Relaying,
+    /// One side is gone, and the other still gets what is its.
+    Resetting,
+}
+
 #[derive(Debug)]
 enum Phase<W: World> {
     /// Looking for a backend that takes the connection. Boxed: it is short, and an idle session shouldn't pay for it.
@@ -192,6 +203,16 @@ impl<W: World> Session<W> {
         }
     }
 
+    /// How far it is.
+    #[must_use]
+    pub const fn phase_name(&self) -> PhaseName {
+        match &self.phase {
+            Phase::Connecting(_) => PhaseName::Connecting,
+            Phase::Relay(_) => PhaseName::Relaying,
+            Phase::Resetting(_) | Phase::Over(_) => PhaseName::Resetting,
+        }
+    }
+
     fn after_connecting(&mut self, progress: Progress, world: &mut W) -> Step {
         let Phase::Connecting(connecting) = &mut self.phase else {
             return Step::Rest;
@@ -236,6 +257,7 @@ impl<W: World> Session<W> {
         let Phase::Relay(relay) = std::mem::replace(&mut self.phase, Phase::Over(None)) else {
             return Step::Ended(end);
         };
+        relay.note_end(end, world);
         match verdict {
             Verdict::Reset(victim, _) => {
                 let options = world.options();

@@ -85,7 +85,7 @@ impl<W: World> Relay<W> {
             first: First::Nobody,
             handshake: HandshakeEnd::Waits,
             stopwatch: if measures {
-                Stopwatch::Ready(now)
+                Stopwatch::ready(now)
             } else {
                 Stopwatch::Off
             },
@@ -305,6 +305,11 @@ impl<W: World> Relay<W> {
             _ if goes_on => Verdict::Again,
             _ => Verdict::Rest,
         }
+    }
+
+    /// It ends like this: what is still to be told of the backend.
+    pub(super) fn note_end(&self, end: End, world: &mut W) {
+        self.stopwatch.note_end(end, &self.backend, world);
     }
 
     /// Both ways have ended in order.

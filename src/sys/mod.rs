@@ -14,6 +14,7 @@ mod ports;
 mod raw;
 mod socket;
 mod thread;
+mod unix;
 mod wake;
 
 pub use clock::Clock;
@@ -26,4 +27,5 @@ pub use ports::LocalPorts;
 pub use raw::{round_trip, unacknowledged_bytes, wake_without_preempting};
 pub use socket::{acknowledge, begin_connect, finish_write, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop};
+pub use unix::listen_unix;
 pub use wake::{Doorbell, Waker};

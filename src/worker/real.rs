@@ -51,6 +51,11 @@ impl Real {
             self.service = Arc::clone(service);
         }
     }
+
+    /// Whether the policy goes by how long backends take.
+    fn measures(&self) -> bool {
+        self.service.options.latency_every.is_some()
+    }
 }
 
 /// A socket of the kernel. Dropped, it resets its connection.
@@ -202,24 +207,28 @@ impl World for Real {
         self.races.take()
     }
 
-    fn note_connected(&mut self, backend: &BackendGuard, took: Duration, tried: &[BackendId]) {
+    fn note_connected(&mut self, backend: &BackendGuard, took: Duration, failed: &[BackendId]) {
         log::trace!(
             "{}: connected to {} in {took:?}",
             self.service.name,
             backend.backend().name
         );
         backend.backend().note_connected();
-        if self.service.options.latency_every.is_some() {
-            self.note_latency(backend, took);
+        if self.measures() {
+            backend.backend().latency.note_connected(self.now, took);
         }
-        if tried.len() > 1 {
+        if !failed.is_empty() {
             self.service
-                .note_redispatched(self.client, self.now, backend.backend().id, tried);
+                .note_redispatched(self.client, self.now, backend.backend().id, failed);
         }
     }
 
     fn note_latency(&mut self, backend: &BackendGuard, took: Duration) {
         backend.backend().latency.note(self.now, took);
+    }
+
+    fn note_unanswered(&mut self, backend: &BackendGuard, waited: Duration) {
+        backend.backend().latency.note_unanswered(self.now, waited);
     }
 
     fn note_connect_failed(&mut self, backend: &BackendGuard, failure: ConnectFailure) {
@@ -232,7 +241,12 @@ impl World for Real {
         );
         if failure.is_local() {
             backend.note_failed_here();
-        } else if let Some(in_a_row) = backend.note_failed() {
+            return;
+        }
+        if self.measures() {
+            backend.latency.note_unanswered(self.now, Duration::MAX);
+        }
+        if let Some(in_a_row) = backend.note_failed() {
             let report = TrafficFailure {
                 backend: backend.id,
                 failure,

@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 
 use super::pipes::Pipes;
 use super::real::{Real, RealSocket, SCRATCH_BYTES};
-use super::shared::{Arrival, Mailbox, Order, Ticket, WorkerHandle};
+use super::shared::{Arrival, LiveSession, Mailbox, Order, Ticket, Wanted, WorkerHandle};
 use super::slab::Slab;
 use super::timers::Timers;
 use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
@@ -365,6 +365,38 @@ impl Worker {
         });
     }
 
+    fn tell(&mut self, wanted: &Wanted) -> Vec<LiveSession> {
+        let mut found = Vec::new();
+        for key in self.slots.keys() {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            let service = &slot.ticket.service;
+            let backend = slot.session.backend().map(|guard| &guard.backend().name);
+            let is_wanted = wanted.service.is_none_or(|id| id == service.id)
+                && wanted
+                    .backend
+                    .as_deref()
+                    .is_none_or(|name| backend.is_some_and(|backend| **backend == *name));
+            if !is_wanted {
+                continue;
+            }
+            let tally = slot.session.tally();
+            found.push(LiveSession {
+                key,
+                service: Arc::clone(&service.name),
+                client: slot.client,
+                backend: backend.map(Arc::clone),
+                phase: slot.session.phase_name(),
+                age: self.world.now.since(tally.started),
+                bytes_to_backend: tally.bytes_to_backend,
+                bytes_to_client: tally.bytes_to_client,
+            });
+            if found.len() >= wanted.limit {
+                break;
+            }
+        }
+        found
+    }
+
     fn obey(&mut self, order: Order, mailbox: &Mailbox) {
         match order {
             Order::Finish => mailbox.is_finishing.set(true),
@@ -376,6 +408,20 @@ impl Worker {
                     self.finish(key, end);
                 }
             }
+            Order::EndOn(backend, end) => {
+                for key in self.slots.keys() {
+                    let on = |slot: &mut Slot| slot.session.backend().map(|guard| guard.backend().id);
+                    if self.slots.get_mut(key).and_then(on) == Some(backend) {
+                        self.finish(key, end);
+                    }
+                }
+            }
+            Order::EndOne(key, end, reply) => {
+                let is_there = self.slots.get_mut(key).is_some();
+                self.finish(key, end);
+                reply.send(is_there);
+            }
+            Order::Tell(wanted, reply) => reply.send(self.tell(&wanted)),
         }
     }
 }

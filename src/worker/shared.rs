@@ -1,17 +1,20 @@
 //! What other threads see of a worker.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::observe::End;
 use crate::pool::{Limiter, Permit};
 use crate::service::Service;
+use crate::session::PhaseName;
 use crate::sys::Doorbell;
-use crate::types::{ClientAddr, WorkerId};
+use crate::types::{BackendId, ClientAddr, ServiceId, SessionKey, WorkerId};
 
 /// Accepted connections that may wait for a worker: a few milliseconds of its work. Full means: stop accepting.
 const INBOX_ARRIVALS: usize = 512;
@@ -61,15 +64,73 @@ impl Drop for Ticket {
 }
 
 /// What `control` may ask of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Order {
     /// Stop when the last session has ended.
     Finish,
     /// End every session at once, for this reason, by reset.
     EndAll(End),
+    /// The same of the sessions on one backend; those that are only trying to reach it go on.
+    EndOn(BackendId, End),
+    /// End one session. A key that is no longer anybody's is answered by `false`.
+    EndOne(SessionKey, End, Reply<bool>),
+    /// Tell of the live sessions.
+    Tell(Wanted, Reply<Vec<LiveSession>>),
     /// Fail, to see what a fault costs.
     #[cfg(test)]
     Panic,
+}
+
+/// Where an answer goes: called on the worker's thread, so it must be quick and may not block.
+pub struct Reply<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Reply<T> {
+    /// An answer goes there.
+    pub fn new(to: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Box::new(to))
+    }
+
+    pub(super) fn send(self, answer: T) {
+        (self.0)(answer);
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Reply")
+    }
+}
+
+/// Which live sessions are told of.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Of this service only.
+    pub service: Option<ServiceId>,
+    /// On backends of this name only.
+    pub backend: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A live session, at one moment.
+#[derive(Clone, Debug)]
+pub struct LiveSession {
+    /// Its key at its worker.
+    pub key: SessionKey,
+    /// Its service.
+    pub service: Arc<str>,
+    /// Who connected.
+    pub client: ClientAddr,
+    /// Whom to; `None` while it is connecting.
+    pub backend: Option<Arc<str>>,
+    /// How far it is.
+    pub phase: PhaseName,
+    /// Since it was accepted.
+    pub age: Duration,
+    /// Client to backend.
+    pub bytes_to_backend: u64,
+    /// Backend to client.
+    pub bytes_to_client: u64,
 }
 
 /// The other threads' end of a worker; cheap to clone.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{Config, Process, Program, Signal, eventually, tell};
+use super::{Config, Http, Process, Program, Signal, eventually, tell};
 
 /// `lb` with a configuration, in a folder of its own. Dropped, it is checked: see [`Balancer::finish`].
 pub(crate) struct Balancer {
@@ -106,6 +106,13 @@ impl Balancer {
         self.program.line("ready: ");
         self.fds = self.program.process().fds();
         self.threads = self.program.process().threads();
+    }
+
+    /// Its admin port, for a configuration that has one.
+    pub(crate) fn admin(&self) -> Http {
+        let line = self.program.line("admin: dashboard, API and metrics on http://");
+        let (_, rest) = line.split_once("http://").unwrap();
+        Http::new(rest.trim_end_matches('/').parse().unwrap())
     }
 
     /// Where the first service listens.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 pub(crate) struct Config {
     runtime: String,
     log: String,
+    admin: String,
     services: Vec<Service>,
 }
 
@@ -38,6 +39,8 @@ impl Config {
         Self {
             runtime: "workers = 2".to_owned(),
             log: String::new(),
+            // Many balancers run at once, and port 8000 is there once.
+            admin: "listen = \"off\"".to_owned(),
             services: vec![Service::new("echo", "\"127.0.0.1:0\"")],
         }
     }
@@ -57,6 +60,12 @@ impl Config {
 
     pub(crate) fn log(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.log);
+        self
+    }
+
+    /// The lines of `[admin]`, instead of `listen = "off"`.
+    pub(crate) fn admin(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.admin);
         self
     }
 
@@ -103,7 +112,10 @@ impl Config {
     }
 
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("[runtime]\n{}\n[log]\n{}\n", self.runtime, self.log);
+        let mut text = format!(
+            "[runtime]\n{}\n[log]\n{}\n[admin]\n{}\n",
+            self.runtime, self.log, self.admin
+        );
         for Service {
             name,
             listen,

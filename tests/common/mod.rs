@@ -5,6 +5,7 @@
 mod backend;
 mod balancer;
 mod config;
+mod http;
 mod namespace;
 mod noise;
 mod peer;
@@ -19,6 +20,7 @@ use crossbeam_channel::after;
 pub(crate) use backend::{Backend, Blackhole, Refusing};
 pub(crate) use balancer::{Balancer, lb_command, tcp_server};
 pub(crate) use config::Config;
+pub(crate) use http::Http;
 pub(crate) use namespace::Namespace;
 pub(crate) use peer::{Peer, expect_refusal};
 pub(crate) use proc::Process;

@@ -145,8 +145,75 @@ fn the_quadratic_ring_is_what_one_gets_by_hand() {
     assert_eq!(numbers, [1, 2, 1, 2, 3, 3, 3, 1]);
 }
 
+#[test]
+fn the_bound_of_a_quadratic_ring_goes_by_what_its_nodes_go_by() {
+    let policy = PolicyName::QuadraticRing {
+        slots: 512,
+        virtual_nodes: 9,
+        bound: Some(LoadFactor { thousandths: 1000 }),
+    };
+    let first = Ramp::after(std::time::Duration::ZERO, std::time::Duration::from_secs(1));
+    // Weights say nothing, the tenths of slow start do.
+    for (ramp, wanted) in [(Ramp::FULL, [55, 55]), (first, [100, 10])] {
+        let mut members = members(&[1, 256]);
+        members[1].ramp = ramp;
+        let balancer = Balancer::new(Pool::new(members), policy);
+        let held: Vec<BackendGuard> = (1..=110)
+            .map(|sessions| {
+                balancer
+                    .pick(
+                        Key {
+                            sessions,
+                            ..key(sessions.into())
+                        },
+                        &[],
+                    )
+                    .unwrap()
+            })
+            .collect();
+        let active = |place: usize| balancer.pool().members()[place].backend.active();
+        assert_eq!([active(0), active(1)], wanted, "of {}", held.len());
+    }
+}
+
+#[test]
+fn a_full_quadratic_ring_of_the_greatest_size_is_made_at_once() {
+    // Linear probing from the start of each clump looks at 10^11 slots: whoever brings it back waits here for minutes.
+    let (slots, nodes) = (1 << 22, 1 << 16);
+    let wheel = quadratic::wheel(&members(&[1; 64]), slots, nodes, None);
+    assert_eq!(slots_of(&wheel, 64), vec![nodes; 64]);
+}
+
+/// How many slots each has.
+fn slots_of(wheel: &Wheel, members: usize) -> Vec<u32> {
+    tally(&wheel.slots, members)
+}
+
+#[test]
+fn on_a_maglev_table_the_lightest_has_a_slot() {
+    let mut weights = [256; 20];
+    weights[7] = 1;
+    let slots = slots_of(&maglev::wheel(&members(&weights), 251, None), 20);
+    assert!(slots.iter().all(|slots| *slots >= 1), "{slots:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn on_a_maglev_table_everyone_has_its_share_to_within_a_slot(
+        heavy in prop::collection::vec(1..=256_u16, 0..10),
+        light in prop::collection::vec(1..=2_u16, 1..10),
+    ) {
+        let weights: Vec<u16> = heavy.into_iter().chain(light).collect();
+        let slots = 5_237;
+        let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+        let counts = slots_of(&maglev::wheel(&members(&weights), slots, None), weights.len());
+        for (count, weight) in counts.iter().zip(&weights) {
+            let wanted = f64::from(slots) * f64::from(*weight) / total;
+            prop_assert!((f64::from(*count) - wanted).abs() < 1.0, "{count} instead of {wanted}: {weights:?}");
+        }
+    }
 
     #[test]
     fn the_quadratic_ring_is_the_exercises_for_any_backends(

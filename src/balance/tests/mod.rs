@@ -236,15 +236,15 @@ fn in_slow_start_every_policy_gives_a_tenth_of_the_weight() {
 
 #[test]
 fn every_policy_that_draws_or_hashes_evenly_spreads_as_chance_would() {
-    for policy in [
-        PolicyName::RandomTwo,
-        PolicyName::Fastest,
-        PolicyName::Maglev {
-            slots: 65_537,
-            bound: None,
-        },
-    ] {
+    let maglev = PolicyName::Maglev {
+        slots: 65_537,
+        bound: None,
+    };
+    for policy in [PolicyName::RandomTwo, PolicyName::Fastest, maglev] {
         for weights in [&[1; 10][..], &[1, 2, 3, 4, 5]] {
+            if policy == PolicyName::RandomTwo && weights != [1; 10] {
+                continue; // of two idle ones it takes the one with the greater weight
+            }
             let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
             let picks = picks(&Balancer::new(pool(weights), policy), 0..30_000);
             let expected: Vec<f64> = weights
@@ -256,6 +256,43 @@ fn every_policy_that_draws_or_hashes_evenly_spreads_as_chance_would() {
                 !is_uneven(&observed, &expected),
                 "{policy:?}: {observed:?} instead of {expected:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn what_full_backends_cannot_take_is_shared_by_weight_among_the_others() {
+    let weights = [
+        &[1; 10][..],
+        &[5, 4, 3, 2, 1, 1, 2, 3, 4, 5],
+        &[7, 1, 200, 1, 1, 9, 2, 256, 100, 90],
+    ];
+    for policy in [PolicyName::RoundRobin, PolicyName::RandomTwo, PolicyName::Fastest] {
+        // Of two idle ones the second takes the one with the greater weight.
+        let unequal = if policy == PolicyName::RandomTwo { 0 } else { 2 };
+        let weights = weights.into_iter().take(1 + unequal);
+        for (weights, is_full) in weights.flat_map(|weights| {
+            let halves: [fn(u32) -> bool; 3] = [|id| id < 5, |id| id >= 5, |id| id % 2 == 0];
+            halves.map(|is_full| (weights, is_full))
+        }) {
+            let members = (0..).zip(weights);
+            let members: Vec<Member> = members
+                .map(|(id, weight)| member(id, *weight, is_full(id).then_some(1)))
+                .collect();
+            let full = members.iter().filter(|member| is_full(member.backend.id.0));
+            let _held: Vec<BackendGuard> = full
+                .map(|member| BackendGuard::take(&member.backend).unwrap())
+                .collect();
+            let balancer = Balancer::new(Pool::new(members), policy);
+            let counts = tally(&picks(&balancer, 0..60_000), weights.len());
+            let free = || (0_u32..).zip(weights).filter(|(id, _)| !is_full(*id));
+            let total: u16 = free().map(|(_, weight)| weight).sum();
+            for (id, weight) in free() {
+                let share = f64::from(counts[id as usize]) / 60_000.0;
+                let wanted = f64::from(*weight) / f64::from(total);
+                let is_near = (share - wanted).abs() < 0.01;
+                assert!(is_near, "{policy:?}, {weights:?}: {id} has {share} instead of {wanted}");
+            }
         }
     }
 }

@@ -103,6 +103,22 @@ fn least_connections_never_takes_the_busiest() {
     assert!(picks(&balancer, 0..3).contains(&1));
 }
 
+#[test]
+fn of_idle_backends_the_one_with_the_greatest_weight_is_taken() {
+    for policy in [PolicyName::LeastConnections, PolicyName::RandomTwo] {
+        let balancer = Balancer::new(pool(&[1, 4]), policy);
+        assert!(!picks(&balancer, 0..100).contains(&0), "{policy:?}");
+        // A fourth there is worth as much as the first here; with four there, the first here is better.
+        let held: Vec<BackendGuard> = (0..3).map(|turn| balancer.pick(key(turn), &[]).unwrap()).collect();
+        assert!(
+            held.iter().all(|guard| guard.backend().id == BackendId(1)),
+            "{policy:?}"
+        );
+        let _fourth = BackendGuard::take(&balancer.pool().members()[1].backend).unwrap();
+        assert!(!picks(&balancer, 0..100).contains(&1), "{policy:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
@@ -138,7 +154,7 @@ proptest! {
         let expected = (first..).take(shapes.len()).map(|place| place % shapes.len())
             .filter(|place| !shapes[*place].2 && !shapes[*place].3)
             // 12 is a multiple of each weight; of equals min_by_key takes the first
-            .min_by_key(|place| shapes[*place].1 * (12 / u32::from(shapes[*place].0)));
+            .min_by_key(|place| (shapes[*place].1 + 1) * (12 / u32::from(shapes[*place].0)));
         let balancer = Balancer::new(Pool::new(members), PolicyName::LeastConnections);
         let picked = balancer.pick(key(turn), &excluded).map(|guard| guard.backend().id);
         prop_assert_eq!(picked, expected.map(|place| BackendId(u32::try_from(place).unwrap())));

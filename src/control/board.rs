@@ -1,0 +1,212 @@
+//! What a running balancer shows of itself: read by anybody, changed by nobody. Reading waits for no thread, but for live
+//! connections, which each worker tells between two wakes.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::view;
+use crate::api;
+use crate::observe::{End, ProcessCounters};
+use crate::service::Service;
+use crate::sys::Clock;
+use crate::types::{HttpUrl, Moment, SessionKey, WorkerId};
+use crate::worker::{LiveSession, Order, Reply, Wanted, WorkerHandle};
+
+/// What has just happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A backend's state changed.
+    Backend(api::BackendEvent),
+}
+
+/// A service as it is shown.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) service: Arc<Service>,
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) balance: String,
+    pub(super) health_interval: Duration,
+}
+
+/// What a running balancer shows of itself.
+pub struct Board {
+    pub(super) services: Vec<Shown>,
+    pub(super) started: Moment,
+    pub(super) counters: Arc<ProcessCounters>,
+    pub(super) workers: Vec<WorkerHandle>,
+    pub(super) is_draining: AtomicBool,
+    pub(super) watcher: OnceLock<Box<dyn Fn(Event) + Send + Sync>>,
+}
+
+impl Board {
+    /// Everything.
+    #[must_use]
+    pub fn status(&self) -> api::Status {
+        view::status(self)
+    }
+
+    /// One service.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<api::Service> {
+        self.find(name).map(|shown| view::service(shown, &view::Now::read()))
+    }
+
+    /// One backend; the outer `None`: no such service.
+    #[must_use]
+    pub fn backend(&self, service: &str, name: &str) -> Option<Option<api::Backend>> {
+        let shown = self.find(service)?;
+        let balancer = shown.service.balancer();
+        let member = balancer.pool().named(name);
+        Some(member.map(|member| view::backend(member, &view::Now::read())))
+    }
+
+    /// Whether it takes connections and each service has a backend that is up.
+    #[must_use]
+    pub fn healthcheck(&self) -> api::Healthcheck {
+        view::healthcheck(self)
+    }
+
+    /// The figures of this moment.
+    #[must_use]
+    pub fn sample(&self) -> api::Sample {
+        view::sample(self)
+    }
+
+    /// Worker threads.
+    #[must_use]
+    pub fn workers_count(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Asks every worker for its live sessions; `reply` is called once for each, on its thread. `false`: no such service.
+    pub fn connections(
+        &self,
+        service: Option<&str>,
+        backend: Option<&str>,
+        limit: usize,
+        reply: impl Fn(Vec<api::Connection>) + Clone + Send + 'static,
+    ) -> bool {
+        let service = match service.map(|name| self.find(name)) {
+            None => None,
+            Some(Some(shown)) => Some(shown.service.id),
+            Some(None) => return false,
+        };
+        for worker in &self.workers {
+            let wanted = Wanted {
+                service,
+                backend: backend.map(ToOwned::to_owned),
+                limit,
+            };
+            let (id, reply) = (worker.id, reply.clone());
+            let tell = move |sessions: Vec<LiveSession>| {
+                reply(
+                    sessions
+                        .into_iter()
+                        .map(|session| view::connection(id, session))
+                        .collect(),
+                );
+            };
+            worker.order(Order::Tell(wanted, Reply::new(tell)));
+        }
+        true
+    }
+
+    /// Ends a live session; `reply` is called on its worker's thread with whether it was there. `false`: no id can be this.
+    pub fn end_connection(&self, id: &str, reply: impl FnOnce(bool) + Send + 'static) -> bool {
+        let Some((worker, key)) = session_id(id) else {
+            return false;
+        };
+        let Some(worker) = self.workers.iter().find(|handle| handle.id == worker) else {
+            return false;
+        };
+        worker.order(Order::EndOne(key, End::EndedByOperator, Reply::new(reply)));
+        true
+    }
+
+    /// Sees every event from now on, on the thread where it happens: it must be quick and may not block. Only the first is heard.
+    pub fn watch(&self, watcher: impl Fn(Event) + Send + Sync + 'static) {
+        if self.watcher.set(Box::new(watcher)).is_err() {
+            log::error!("events have a watcher already; the second one sees nothing");
+        }
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(event);
+        }
+    }
+
+    /// Counts of the process.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<ProcessCounters> {
+        &self.counters
+    }
+
+    /// Where processes behind backends tell of themselves, by service and backend, and how often they are to be asked.
+    #[must_use]
+    pub fn process_pages(&self) -> Vec<((String, String), Arc<HttpUrl>, Duration)> {
+        let mut pages = Vec::new();
+        for shown in &self.services {
+            for member in shown.service.balancer().pool().members() {
+                if let Some(url) = &member.metrics {
+                    let key = (shown.service.name.to_string(), member.backend.name.to_string());
+                    pages.push((key, Arc::clone(url), shown.health_interval));
+                }
+            }
+        }
+        pages
+    }
+
+    fn find(&self, name: &str) -> Option<&Shown> {
+        self.services.iter().find(|shown| *shown.service.name == *name)
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        Clock::now().since(self.started)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+}
+
+/// The id of a live session, outside: worker, slot and generation.
+pub(super) fn id_of(worker: WorkerId, key: SessionKey) -> String {
+    format!("{}-{}-{}", worker.0, key.index, key.generation)
+}
+
+fn session_id(text: &str) -> Option<(WorkerId, SessionKey)> {
+    let mut parts = text.split('-');
+    let (worker, index, generation) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    let key = SessionKey {
+        index: index.parse().ok()?,
+        generation: generation.parse().ok()?,
+    };
+    Some((WorkerId(worker.parse().ok()?), key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_id_names_its_session(worker: u16, index: u32, generation: u32) {
+            let key = SessionKey { index, generation };
+            prop_assert_eq!(session_id(&id_of(WorkerId(worker), key)), Some((WorkerId(worker), key)));
+        }
+
+        #[test]
+        fn any_text_is_an_id_or_none(text in "[0-9a-z+-]{0,40}") {
+            if let Some((worker, key)) = session_id(&text) {
+                prop_assert_eq!(session_id(&id_of(worker, key)), Some((worker, key)));
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Carrying out what is asked for: backends come, change and go while everything runs.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::board::Event;
+use super::build;
+use super::command::{Answer, Command, Outcome, Refusal, RefusalKind, Request};
+use super::leaving::Leaving;
+use super::running::Running;
+use super::view::{self, Now};
+use crate::api;
+use crate::config;
+use crate::health::Order;
+use crate::pool::{Admin, Health, Member, Origin, Pool};
+use crate::sys::Clock;
+use crate::types::BackendId;
+
+impl Running {
+    /// Carries out a command, and answers it.
+    pub(super) fn obey(&mut self, request: Request) {
+        let Request { command, reply } = request;
+        reply(self.carry_out(&command));
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Outcome {
+        match command {
+            Command::Add { service, backend } => self.add(self.place(service)?, backend),
+            Command::Change {
+                service,
+                backend,
+                change,
+            } => self.change(self.place(service)?, backend, change),
+            Command::Remove {
+                service,
+                backend,
+                drain,
+            } => self.remove(self.place(service)?, backend, *drain),
+        }
+    }
+
+    fn place(&self, name: &str) -> Result<usize, Refusal> {
+        let place = self.services.iter().position(|service| *service.name == *name);
+        place.ok_or_else(|| {
+            let names: Vec<&str> = self.services.iter().map(|service| &*service.name).collect();
+            let message = format!(
+                "no service is named \"{}\"; there is {}",
+                name.escape_debug(),
+                names.join(", ")
+            );
+            Refusal::new(RefusalKind::UnknownService, message)
+        })
+    }
+
+    fn add(&mut self, place: usize, new: &api::NewBackend) -> Outcome {
+        let bad = |message: String| Refusal::new(RefusalKind::BadValue, message);
+        config::check_name(&new.name.0).map_err(bad)?;
+        let address = config::backend_address(&new.address.0).map_err(bad)?;
+        let weight = new
+            .weight
+            .map_or(Ok(1), |weight| config::weight(weight.0))
+            .map_err(bad)?;
+        if self.listens_at(address) {
+            return Err(bad(format!(
+                "address: found \"{address}\", wanted the address of a backend; lb itself listens there"
+            )));
+        }
+        let count: usize = self
+            .services
+            .iter()
+            .map(|service| service.balancer().pool().members().len())
+            .sum();
+        if count >= config::BACKENDS_MAX {
+            let message = format!("there are {count} backends, the most that lb takes; remove some");
+            return Err(Refusal::new(RefusalKind::Limit, message));
+        }
+        let (Some(service), Some(steering)) = (self.services.get(place), self.steering.get_mut(place)) else {
+            return Err(Refusal::stopping());
+        };
+        let pool = service.balancer().pool().clone();
+        if pool.named(&new.name.0).is_some() {
+            let message = format!("{} has a backend named {} already", service.name, new.name.0);
+            return Err(Refusal::new(RefusalKind::NameTaken, message));
+        }
+        let settings = config::Backend {
+            name: new.name.0.clone(),
+            address,
+            weight,
+            connections_max: None,
+            backup: new.backup.unwrap_or(false),
+            metrics: None,
+        };
+        let id = BackendId(self.next_backend);
+        let mut member = build::member(
+            &settings,
+            &steering.settings,
+            id,
+            steering.next_number,
+            self.workers_count,
+        );
+        member.origin = Origin::Api;
+        member.health_since = Clock::now();
+        let pool = pool.with(member.clone());
+        steering.check_fit(&pool)?;
+        self.next_backend = self.next_backend.saturating_add(1);
+        steering.next_number = steering.next_number.saturating_add(1);
+        if steering.settings.health.slow_start.is_some() {
+            steering.ramps.begin(id, Clock::now());
+        }
+        self.watch(place, &member);
+        self.put(place, pool);
+        self.tell_of(place, &member.backend.name, "added by the API");
+        self.shown(place, id).map(Answer::Backend).ok_or_else(Refusal::stopping)
+    }
+
+    fn change(&mut self, place: usize, name: &str, change: &api::BackendChange) -> Outcome {
+        let weight = change.weight.map(|weight| config::weight(weight.0)).transpose();
+        let weight = weight.map_err(|message| Refusal::new(RefusalKind::BadValue, message))?;
+        let before = self.named(place, name)?;
+        let id = before.backend.id;
+        let admin = change.state.map_or(before.admin, |state| match state {
+            api::WantedState::Active => Admin::Active,
+            api::WantedState::Draining => Admin::Draining,
+            api::WantedState::Maintenance => Admin::Maintenance,
+        });
+        let is_back = before.admin == Admin::Maintenance && admin != Admin::Maintenance;
+        let is_leaving_checks = admin == Admin::Maintenance && before.admin != Admin::Maintenance;
+        let now = Clock::now();
+        let Some(service) = self.services.get(place) else {
+            return Err(Refusal::stopping());
+        };
+        let changed = service.balancer().pool().changed(|member| {
+            if member.backend.id != id {
+                return;
+            }
+            member.weight = weight.unwrap_or(member.weight);
+            member.admin = admin;
+            if is_back && member.health == Health::Down {
+                // What was found before is old: it is used until a check says otherwise, as one that is new.
+                (member.health, member.health_since) = (Health::Up, now);
+            }
+        });
+        if let Some(pool) = changed {
+            if let Some(steering) = self.steering.get(place) {
+                steering.check_fit(&pool)?;
+            }
+            self.put(place, pool);
+            if is_leaving_checks {
+                self.prober_orders.give(Order::Forget(id));
+            }
+            if is_back {
+                before.backend.forget_failures();
+                self.watch(place, &before);
+            }
+            self.tell_of(place, name, &told(&before, weight, change.state));
+        }
+        self.shown(place, id).map(Answer::Backend).ok_or_else(Refusal::stopping)
+    }
+
+    fn remove(&mut self, place: usize, name: &str, drain: Option<Duration>) -> Outcome {
+        let member = self.named(place, name)?;
+        let id = member.backend.id;
+        let (Some(service), Some(steering)) = (self.services.get(place), self.steering.get_mut(place)) else {
+            return Err(Refusal::stopping());
+        };
+        let pool = service.balancer().pool().changed(|member| {
+            if member.backend.id == id {
+                member.admin = Admin::Leaving;
+            }
+        });
+        steering.ramps.end(id);
+        let deadline = Clock::now().plus(drain.unwrap_or(self.drain_timeout));
+        steering
+            .leaving
+            .push(Leaving::new(Arc::clone(&member.backend), deadline));
+        self.prober_orders.give(Order::Forget(id));
+        if let Some(pool) = pool {
+            self.put(place, pool);
+        }
+        let left = member.backend.active();
+        let said = match left {
+            0 => "removed".to_owned(),
+            1 => "removed; 1 connection may finish".to_owned(),
+            _ => format!("removed; {left} connections may finish"),
+        };
+        let shown = self.shown(place, id).ok_or_else(Refusal::stopping)?;
+        self.tell_of(place, name, &said);
+        Ok(if left == 0 {
+            Answer::Gone(shown)
+        } else {
+            Answer::Draining(shown)
+        })
+    }
+
+    /// The member of a name, as it is now.
+    fn named(&self, place: usize, name: &str) -> Result<Member, Refusal> {
+        let service = self.services.get(place).ok_or_else(Refusal::stopping)?;
+        service.balancer().pool().named(name).cloned().ok_or_else(|| {
+            let message = format!("{} has no backend named \"{}\"", service.name, name.escape_debug());
+            Refusal::new(RefusalKind::UnknownBackend, message)
+        })
+    }
+
+    fn shown(&self, place: usize, id: BackendId) -> Option<api::Backend> {
+        let balancer = self.services.get(place)?.balancer();
+        let member = balancer
+            .pool()
+            .members()
+            .iter()
+            .find(|member| member.backend.id == id)?;
+        Some(view::backend(member, &Now::read()))
+    }
+
+    /// Puts a pool in force.
+    fn put(&mut self, place: usize, pool: Pool) {
+        if let (Some(service), Some(steering)) = (self.services.get(place), self.steering.get_mut(place)) {
+            steering.put(service, pool);
+        }
+    }
+
+    fn watch(&self, place: usize, member: &Member) {
+        if let (Some(service), Some(steering)) = (self.services.get(place), self.steering.get(place))
+            && let Some(target) = build::target(&steering.settings, service.id, member)
+        {
+            self.prober_orders.give(Order::Watch(target));
+        }
+    }
+
+    fn listens_at(&self, address: std::net::SocketAddr) -> bool {
+        self.addresses.iter().any(|ours| {
+            let is_everywhere = ours.ip().is_unspecified() && address.ip().is_loopback();
+            ours.port() == address.port() && (ours.ip() == address.ip() || is_everywhere)
+        })
+    }
+
+    /// Logs and tells a backend's state.
+    fn tell_of(&self, place: usize, name: &str, reason: &str) {
+        let Some(service) = self.services.get(place) else {
+            return;
+        };
+        log::info!("{}: {name}: {reason}", service.name);
+        let balancer = service.balancer();
+        let state = balancer.pool().named(name).map(view::state);
+        self.board.tell(Event::Backend(api::BackendEvent {
+            time: Now::read().text(),
+            service: service.name.to_string(),
+            backend: name.to_owned(),
+            state,
+            reason: reason.to_owned(),
+        }));
+    }
+
+    /// Lets go of those whose last session has ended, and ends those whose time is over.
+    pub(super) fn see_off(&mut self) {
+        let now = Clock::now();
+        for place in 0..self.services.len() {
+            let (Some(service), Some(steering)) = (self.services.get(place), self.steering.get_mut(place)) else {
+                continue;
+            };
+            let unlisted: HashMap<BackendId, ()> = steering
+                .leaving
+                .iter_mut()
+                .filter_map(|leaving| leaving.unlist().map(|id| (id, ())))
+                .collect();
+            if !unlisted.is_empty() {
+                let pool = service
+                    .balancer()
+                    .pool()
+                    .without(|member| unlisted.contains_key(&member.backend.id));
+                steering.put(service, pool);
+            }
+            let (service, workers) = (Arc::clone(service), &self.worker_handles);
+            steering.leaving.retain_mut(|leaving| {
+                if leaving.is_gone() {
+                    let _ = &service; // TEMP retire
+                    return false;
+                }
+                leaving.end_if_due(now, &service.name, workers);
+                true
+            });
+        }
+    }
+
+    /// Whether anybody is on the way out.
+    pub(super) fn has_leaving(&self) -> bool {
+        self.steering.iter().any(|steering| !steering.leaving.is_empty())
+    }
+}
+
+/// A change, in words.
+fn told(before: &Member, weight: Option<u16>, state: Option<api::WantedState>) -> String {
+    let mut said = Vec::new();
+    if let Some(weight) = weight.filter(|weight| *weight != before.weight) {
+        said.push(format!("weight {} instead of {}", weight, before.weight));
+    }
+    match state {
+        Some(api::WantedState::Active) if before.admin != Admin::Active => said.push("in use again".to_owned()),
+        Some(api::WantedState::Draining) => said.push("draining: no new connections".to_owned()),
+        Some(api::WantedState::Maintenance) => said.push("maintenance: neither connections nor checks".to_owned()),
+        _ => {}
+    }
+    said.join(", ")
+}
