@@ -42,7 +42,10 @@ fn run(config: &config::Config) -> ExitCode {
 /// Opens everything before anything runs.
 fn start(config: &config::Config) -> Result<(control::Running, Option<admin::AdminThread>), String> {
     let admin = admin::Admin::open(&config.admin)?;
-    let running = control::start(config).map_err(|error| error.to_string())?;
+    let mut running = control::start(config).map_err(|error| error.to_string())?;
+    if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
+        running.keep_off(address);
+    }
     let answer =
         |admin: admin::Admin| admin.start(running.board(), running.commander(), running.admin_connections_max());
     let thread = admin.map(answer).transpose();

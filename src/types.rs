@@ -24,6 +24,12 @@ impl Moment {
         Self(nanos)
     }
 
+    /// Nanoseconds since [`Moment::START`].
+    #[must_use]
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
     /// This moment and `span` after it; saturates at [`Moment::NEVER`].
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
@@ -191,6 +197,7 @@ pub enum Handshake {
 
 /// Why a backend could not be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
 pub enum ConnectFailure {
     /// Nobody listens there.
     Refused,
@@ -212,7 +219,39 @@ pub enum ConnectFailure {
     Other,
 }
 
+/// How many ways there are to fail.
+pub const CONNECT_FAILURE_COUNT: usize = ConnectFailure::ALL.len();
+
 impl ConnectFailure {
+    /// Every way to fail, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Refused,
+        Self::Reset,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::NoLocalPort,
+        Self::NoDescriptor,
+        Self::NoMemory,
+        Self::Forbidden,
+        Self::Other,
+    ];
+
+    /// The word for it in the metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::NoLocalPort => "no_local_port",
+            Self::NoDescriptor => "no_descriptor",
+            Self::NoMemory => "no_memory",
+            Self::Forbidden => "forbidden",
+            Self::Other => "other",
+        }
+    }
+
     /// Whether it is this machine's fault, so that it says nothing about the backend.
     #[must_use]
     pub const fn is_local(self) -> bool {
@@ -255,6 +294,13 @@ mod tests {
         fn a_token_comes_back_from_its_bits(generation: u32, index in 0..=SessionKey::INDEX_MAX, lane: u8) {
             let token = Token { key: SessionKey { index, generation }, lane: Lane(lane) };
             prop_assert_eq!(Token::from_bits(token.to_bits()), token);
+        }
+    }
+
+    #[test]
+    fn the_list_of_failures_is_in_the_order_of_their_numbers() {
+        for (number, failure) in ConnectFailure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, number);
         }
     }
 

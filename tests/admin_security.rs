@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::common::{Backend, Balancer, Config, Http, Peer, Program, lb_command};
+use super::common::{Backend, Balancer, Config, Http, Peer, Program, lb_command, raise_fd_limit};
 
 const READ: &str = "0123456789abcdef-read";
 const OPERATE: &str = "0123456789abcdef-operate";
@@ -196,6 +196,7 @@ fn the_malformed_and_the_endless_are_answered_or_cut_and_nothing_is_harmed() {
 
 #[test]
 fn a_thousand_idle_connections_harm_nobody() {
+    raise_fd_limit();
     let Scene { lb, admin, .. } = open();
     let idle: Vec<_> = (0..1000)
         .map(|number| {

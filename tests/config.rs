@@ -9,9 +9,10 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use lb::config::{
-    self, AccessLog, Backend, Balance, Check, Config, HashKey, Health, Log, Problems, RingHash, Runtime, Service,
-    Sticky,
+    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, Problems, RingHash,
+    Runtime, Service, Sticky,
 };
+use lb::types::HttpUrl;
 
 mod hostile;
 
@@ -128,6 +129,9 @@ fn the_file_of_the_repository_holds_the_documented_defaults() {
             )
         })
         .collect();
+    assert_eq!(config.admin.listen, AdminListen::DEFAULT);
+    let metrics = |place: usize| service.backends[place].metrics.as_ref().map(|url| url.address.port());
+    assert_eq!([0, 1, 2].map(metrics), [9101, 9102, 9103].map(Some));
     let wanted = [9001, 9002, 9003].map(|port| format!("server-{port} 127.0.0.1:{port} 1 None false"));
     assert_eq!(backends, wanted);
 }
@@ -178,7 +182,7 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
     let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
     assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
-    assert_eq!(count, 22);
+    assert_eq!(count, 25);
 }
 
 #[test]
@@ -253,6 +257,10 @@ fn every_key_arrives_in_its_value() {
                 weight: 0,
                 connections_max: Some(10),
                 backup: true,
+                metrics: Some(HttpUrl {
+                    address: address("[2001:db8::1]:9101"),
+                    path: "/metrics?all=1".into(),
+                }),
             },
             Backend {
                 name: "b".to_owned(),
@@ -260,6 +268,7 @@ fn every_key_arrives_in_its_value() {
                 weight: 256,
                 connections_max: None,
                 backup: false,
+                metrics: None,
             },
         ],
     };
@@ -272,11 +281,17 @@ fn every_key_arrives_in_its_value() {
         level: log::LevelFilter::Debug,
         access: AccessLog::File("/var/log/lb/access.log".into()),
     };
+    let admin = Admin {
+        listen: AdminListen::Tcp(address("10.0.0.1:8443")),
+        token_file: Some("/etc/lb/tokens".into()),
+        hosts: vec!["lb.example.com".to_owned()],
+    };
     assert_eq!(
         good("every_key.toml"),
         Config {
             runtime,
             log,
+            admin,
             services: vec![service]
         }
     );

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
-use super::common::{Backend, Balancer, Config, Peer, Program, at_once, expect_refusal, lb_command, tcp_server};
+use super::common::{
+    Backend, Balancer, Config, Peer, Program, at_once, expect_refusal, lb_command, raise_fd_limit, tcp_server,
+};
 
 const THREADS: usize = 16;
 const EACH: usize = 20;
@@ -245,14 +247,4 @@ fn an_idle_session_costs_at_most_512_bytes() {
     let bytes = (lb.process().resident_kib() - before) as usize * 1024 / SESSIONS;
     assert!(bytes <= 512, "{bytes} bytes for each of {SESSIONS} idle sessions");
     drop(peers);
-}
-
-/// For the descriptors of this process.
-fn raise_fd_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    rustix::process::setrlimit(Resource::Nofile, raised).unwrap();
 }

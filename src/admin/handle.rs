@@ -21,6 +21,7 @@ use super::{assets, describe};
 use crate::api;
 use crate::config;
 use crate::control::{self, Command, Refusal, RefusalKind};
+use crate::observe::METRICS_CONTENT_TYPE;
 use crate::sys::Clock;
 
 /// A call has so long, whatever it waits for.
@@ -71,11 +72,10 @@ async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) ->
         Action::Dashboard => assets::page(),
         Action::Asset => assets::file(parameter(0), &parts.headers),
         Action::Healthcheck => Ok(healthcheck(state, role)),
-        Action::Metrics => Ok(answer::whole(
-            StatusCode::OK,
-            "text/plain; version=0.0.4; charset=utf-8",
-            String::new(),
-        )),
+        Action::Metrics => {
+            let metrics = state.board.metrics();
+            Ok(answer::whole(StatusCode::OK, METRICS_CONTENT_TYPE, metrics))
+        }
         Action::Stats => Ok(ok(&state.flat())),
         Action::Status => Ok(ok(&state.status())),
         Action::Services => Ok(ok(&state.status().services)),

@@ -27,6 +27,7 @@ mod tokens;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -85,6 +86,14 @@ impl Admin {
             tokens: tokens.map(Arc::new),
             hosts: settings.hosts.clone(),
         }))
+    }
+
+    /// Its address; none of a socket in the file system.
+    ///
+    /// # Errors
+    /// The kernel doesn't tell it.
+    pub fn address(&self) -> io::Result<Option<SocketAddr>> {
+        self.door.address()
     }
 
     /// Starts the thread that answers, for at most so many connections at once.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::metrics::render_metrics;
 use super::view;
 use crate::api;
 use crate::observe::{End, ProcessCounters};
@@ -72,6 +73,13 @@ impl Board {
     #[must_use]
     pub fn sample(&self) -> api::Sample {
         view::sample(self)
+    }
+
+    /// Every metric, as Prometheus reads it (`observe::METRICS_CONTENT_TYPE`).
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let services: Vec<_> = self.services.iter().map(|shown| Arc::clone(&shown.service)).collect();
+        render_metrics(&services, &self.counters, self.workers.len())
     }
 
     /// Worker threads.

@@ -273,7 +273,7 @@ impl Running {
             let (service, workers) = (Arc::clone(service), &self.worker_handles);
             steering.leaving.retain_mut(|leaving| {
                 if leaving.is_gone() {
-                    let _ = &service; // TEMP retire
+                    service.retire(&leaving.backend);
                     return false;
                 }
                 leaving.end_if_due(now, &service.name, workers);

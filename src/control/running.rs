@@ -69,6 +69,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Something else of this process listens there: no backend may.
+    pub fn keep_off(&mut self, address: SocketAddr) {
+        self.addresses.push(address);
+    }
+
     /// Logs that everything runs, and where.
     pub fn tell_ready(&self, config: &Config) {
         let mut addresses = self.addresses.iter();

@@ -18,7 +18,7 @@ use super::steering::Steering;
 use crate::acceptor::{Acceptor, Listener};
 use crate::config::{self, Config};
 use crate::health::Prober;
-use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters};
+use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters, log_drops};
 use crate::pool::Limiter;
 use crate::service::Service;
 use crate::sys::{self, Clock, Doorbell};
@@ -89,8 +89,11 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let wanted = config.runtime.connections_max;
     let budget =
         Budget::new(fd_limit, wanted, workers_count, listeners.len(), targets.len()).map_err(StartError::Budget)?;
-    let (access_log, access_log_guard) = open_access_log(&config.log.access)?;
-    let counters = Arc::new(ProcessCounters::default());
+    let counters = Arc::new(ProcessCounters {
+        log_drops: log_drops(),
+        ..ProcessCounters::default()
+    });
+    let (access_log, access_log_guard) = open_access_log(&config.log.access, &counters)?;
     let process = Arc::new(Limiter::new(Some(budget.sessions_max)));
     let (failed, failures) = bounded(FAILURES_QUEUED);
     let (changed, changes) = unbounded();
@@ -203,7 +206,10 @@ fn listen(config: &Config, services: &[Arc<Service>]) -> Result<Vec<Listener>, S
     Ok(listeners)
 }
 
-fn open_access_log(access: &config::AccessLog) -> Result<(AccessLog, Option<AccessLogGuard>), StartError> {
+fn open_access_log(
+    access: &config::AccessLog,
+    counters: &ProcessCounters,
+) -> Result<(AccessLog, Option<AccessLogGuard>), StartError> {
     let target: Box<dyn io::Write + Send> = match access {
         config::AccessLog::Off => return Ok((AccessLog::off(), None)),
         config::AccessLog::Stderr => Box::new(io::stderr()),
@@ -212,6 +218,6 @@ fn open_access_log(access: &config::AccessLog) -> Result<(AccessLog, Option<Acce
             Box::new(file.map_err(|error| StartError::AccessLog(path.clone(), error))?)
         }
     };
-    let (log, guard) = AccessLog::spawn(target)?;
+    let (log, guard) = AccessLog::spawn(target, counters.access_log_drops.clone())?;
     Ok((log, Some(guard)))
 }

@@ -70,7 +70,7 @@ pub(super) fn service(shown: &Shown, now: &Now) -> api::Service {
 }
 
 /// Those that are shown: who is leaving only as long as nobody else has its name.
-fn listed(pool: &Pool) -> impl Iterator<Item = &Member> {
+pub(super) fn listed(pool: &Pool) -> impl Iterator<Item = &Member> {
     let mut taken = std::collections::HashSet::new();
     let members = pool.members();
     taken.extend(
@@ -129,11 +129,11 @@ pub(super) fn state(member: &Member) -> api::BackendState {
 
 /// Whether it is to be checked and no check has come to an end yet.
 fn is_unknown(member: &Member) -> bool {
-    member.backend.is_checked() && Checks(member).last_at().is_none()
+    member.backend.is_checked() && member.backend.checks.last_at().is_none()
 }
 
 fn health(member: &Member, now: &Now) -> api::BackendHealth {
-    let checks = Checks(member);
+    let checks = &member.backend.checks;
     let status = match member.health {
         Health::Down => api::HealthStatus::Down,
         Health::Up if checks.last_at().is_some() => api::HealthStatus::Up,
@@ -159,18 +159,8 @@ fn connections(totals: &ServiceTotals) -> api::ServiceConnections {
 }
 
 fn bytes(shown: &Shown) -> api::Bytes {
-    let balancer = shown.service.balancer();
-    balancer
-        .pool()
-        .members()
-        .iter()
-        .fold(api::Bytes::default(), |sum, member| {
-            let totals = member.backend.totals();
-            api::Bytes {
-                to_backend: sum.to_backend.saturating_add(totals.bytes_to_backend),
-                to_client: sum.to_client.saturating_add(totals.bytes_to_client),
-            }
-        })
+    let (to_backend, to_client) = shown.service.bytes();
+    api::Bytes { to_backend, to_client }
 }
 
 fn sum(services: impl Iterator<Item = api::ServiceConnections>) -> api::ProcessConnections {
@@ -252,18 +242,4 @@ pub(super) fn connection(worker: WorkerId, session: LiveSession) -> api::Connect
 #[allow(clippy::cast_precision_loss, reason = "exact up to 285 years")]
 fn seconds(span: Duration) -> f64 {
     span.as_micros() as f64 / 1e6
-}
-
-// TEMP until counters land
-struct Checks<'a>(&'a Member);
-impl Checks<'_> {
-    fn last_at(&self) -> Option<Moment> {
-        None
-    }
-    fn latency(&self) -> Option<Duration> {
-        None
-    }
-    fn last_error(&self) -> Option<String> {
-        None
-    }
 }

@@ -104,6 +104,8 @@ struct Watched {
     target: Target,
     streak: Streak,
     probe: Option<Probe>,
+    /// When that, or the last one, began.
+    began: Moment,
     /// Tells this probe from the ones before it.
     generation: u32,
     /// Its place in time, around which its probes fall.
@@ -222,6 +224,7 @@ impl<'a> Loop<'a> {
             target,
             streak: Streak::new(),
             probe: None,
+            began: self.now,
             generation: 0,
             place: first,
             armed: Moment::NEVER,
@@ -282,6 +285,7 @@ impl<'a> Loop<'a> {
             return;
         };
         watched.generation = watched.generation.wrapping_add(1);
+        watched.began = self.now;
         let address = watched.target.address;
         let token = (u64::from(watched.generation) << 32) | u64::from(id.0);
         let opened = sys::begin_connect(address.0, Handshake::Plain, &mut self.ports)
@@ -328,10 +332,18 @@ impl<'a> Loop<'a> {
             self.under_way = self.under_way.saturating_sub(1);
         }
         let plan = &watched.target.plan;
+        let checks = &watched.target.backend.checks;
         let found = match finding {
-            Finding::Good => Some((Health::Up, format!("{} answers", watched.target.address))),
-            Finding::Bad(words) => Some((Health::Down, words)),
+            Finding::Good => {
+                checks.note_good(self.now, self.now.since(watched.began));
+                Some((Health::Up, format!("{} answers", watched.target.address)))
+            }
+            Finding::Bad(words) => {
+                checks.note_bad(self.now, &words);
+                Some((Health::Down, words))
+            }
             Finding::Inconclusive(words) => {
+                checks.note_inconclusive(self.now, &words);
                 if self
                     .warned_at
                     .is_none_or(|at| self.now.since(at) >= Duration::from_secs(1))
@@ -396,6 +408,7 @@ impl<'a> Loop<'a> {
             return;
         }
         let words = failure.words(watched.target.backend.address);
+        watched.target.backend.checks.note_error(&words);
         let change = Change {
             service: watched.target.service,
             backend,

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde::Serialize;
 
 use super::end::End;
-use super::lines::{Lines, LinesGuard};
+use super::lines::{Drops, Lines, LinesGuard};
 use crate::types::ClientAddr;
 
 /// Records that may wait for the thread that turns them into lines.
@@ -86,12 +86,12 @@ impl AccessLog {
         Self(None)
     }
 
-    /// Starts the threads that write to `target`.
+    /// Starts the threads that write to `target`; lines that are lost are counted by `dropped`.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn spawn(target: Box<dyn Write + Send>) -> std::io::Result<(Self, AccessLogGuard)> {
-        let (lines, guard) = Lines::spawn("access log", target)?;
+    pub fn spawn(target: Box<dyn Write + Send>, dropped: Drops) -> std::io::Result<(Self, AccessLogGuard)> {
+        let (lines, guard) = Lines::spawn("access log", target, dropped)?;
         let (records, queued) = bounded(QUEUE_RECORDS);
         let (finish, finished) = bounded(1);
         let to = lines.clone();

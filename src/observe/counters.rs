@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crossbeam_utils::CachePadded;
 
 use super::end::{END_COUNT, End};
+use super::lines::Drops;
 
 /// Which limit turned a connection away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum RefusedReason {
 pub struct ServiceCounters {
     accepted: CachePadded<AtomicU64>,
     ends: CachePadded<[AtomicU64; END_COUNT]>,
+    /// Those of `ends` that no backend has counted as well.
+    ends_without_backend: [AtomicU64; END_COUNT],
     refused_by_process: AtomicU64,
     refused_by_service: AtomicU64,
     redispatches: AtomicU64,
@@ -32,6 +35,8 @@ pub struct ServiceTotals {
     pub accepted: u64,
     /// By [`End::ALL`]'s order.
     pub ends: [u64; END_COUNT],
+    /// Those among them of connections that ended without a backend: the others are counted by their backends too.
+    pub ends_without_backend: [u64; END_COUNT],
     /// Tries on another backend.
     pub redispatches: u64,
     /// Refused because the process was full.
@@ -46,17 +51,21 @@ impl ServiceCounters {
         self.accepted.fetch_add(1, Relaxed);
     }
 
-    /// One ended.
+    /// One ended that had a backend, which counts it as well.
     pub fn ended(&self, end: End) {
-        if let Some(counter) = self.ends.get(end as usize) {
-            counter.fetch_add(1, Relaxed);
-        }
+        add_one(&self.ends, end);
+    }
+
+    /// One ended without a backend.
+    pub fn ended_without_backend(&self, end: End) {
+        add_one(&self.ends_without_backend, end);
+        add_one(&self.ends, end);
     }
 
     /// One came and was turned away.
     pub fn refused(&self, reason: RefusedReason) {
         self.accepted();
-        self.ended(End::Refused);
+        self.ended_without_backend(End::Refused);
         match reason {
             RefusedReason::ProcessLimit => &self.refused_by_process,
             RefusedReason::ServiceLimit => &self.refused_by_service,
@@ -72,18 +81,31 @@ impl ServiceCounters {
     /// All figures. The ends are read before the acceptances, so that nothing has ever ended that hadn't come.
     #[must_use]
     pub fn totals(&self) -> ServiceTotals {
-        let mut ends = [0; END_COUNT];
-        for (total, counter) in ends.iter_mut().zip(self.ends.iter()) {
-            *total = counter.load(Relaxed);
-        }
         ServiceTotals {
-            ends,
+            ends: read_ends(&self.ends),
+            ends_without_backend: read_ends(&self.ends_without_backend),
             accepted: self.accepted.load(Relaxed),
             redispatches: self.redispatches.load(Relaxed),
             refused_by_process: self.refused_by_process.load(Relaxed),
             refused_by_service: self.refused_by_service.load(Relaxed),
         }
     }
+}
+
+fn add_one(ends: &[AtomicU64; END_COUNT], end: End) {
+    if let Some(counter) = ends.get(end as usize) {
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// The counts of ends, by [`End::ALL`]'s order.
+#[must_use]
+pub fn read_ends(ends: &[AtomicU64; END_COUNT]) -> [u64; END_COUNT] {
+    let mut totals = [0; END_COUNT];
+    for (total, counter) in totals.iter_mut().zip(ends) {
+        *total = counter.load(Relaxed);
+    }
+    totals
 }
 
 impl ServiceTotals {
@@ -109,6 +131,14 @@ pub struct ProcessCounters {
     pub accept_aborted: AtomicU64,
     /// Sessions and loops that a caught panic ended.
     pub panics: AtomicU64,
+    /// Configurations that were read anew and put in force.
+    pub reloads_succeeded: AtomicU64,
+    /// Configurations that were read anew and had a fault: the old one stayed in force.
+    pub reloads_failed: AtomicU64,
+    /// Lines of the log that were lost.
+    pub log_drops: Drops,
+    /// Lines of the access log that were lost.
+    pub access_log_drops: Drops,
 }
 
 #[cfg(test)]
@@ -122,10 +152,16 @@ mod tests {
             counters.accepted();
         }
         counters.ended(End::ClientClosed);
-        counters.ended(End::BackendReset);
+        counters.ended_without_backend(End::ConnectFailed);
         counters.refused(RefusedReason::ServiceLimit);
         let totals = counters.totals();
         assert_eq!((totals.accepted, totals.ended(), totals.active()), (6, 3, 3));
         assert_eq!(totals.refused_by_service, 1);
+        let alone = totals.ends_without_backend;
+        assert_eq!(alone.iter().sum::<u64>(), 2);
+        assert_eq!(
+            (alone[End::ConnectFailed as usize], alone[End::Refused as usize]),
+            (1, 1)
+        );
     }
 }

@@ -19,7 +19,23 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Lines {
     queue: Sender<Vec<u8>>,
-    dropped: Arc<AtomicU64>,
+    dropped: Drops,
+}
+
+/// A count of lost lines that outlives who writes; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Drops(Arc<AtomicU64>);
+
+impl Drops {
+    /// Lines lost so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    fn add_one(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 /// Keeps the thread; dropped, it waits until what is queued has been written.
@@ -30,19 +46,23 @@ pub struct LinesGuard {
 }
 
 impl Lines {
-    /// Starts the thread that writes to `target`; `what` names the lines in a report of dropped ones.
+    /// Starts the thread that writes to `target`; `what` names the lines in a report of dropped ones, which are
+    /// counted by `dropped`.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn spawn(what: &'static str, target: Box<dyn Write + Send>) -> std::io::Result<(Self, LinesGuard)> {
+    pub fn spawn(
+        what: &'static str,
+        target: Box<dyn Write + Send>,
+        dropped: Drops,
+    ) -> std::io::Result<(Self, LinesGuard)> {
         let (queue, lines) = bounded::<Vec<u8>>(QUEUE_LINES);
         let (stop, stopped) = bounded::<()>(1);
         let (finish, finished) = bounded::<()>(1);
-        let dropped = Arc::new(AtomicU64::new(0));
         let mut writer = Writer {
             what,
             target,
-            dropped: Arc::clone(&dropped),
+            dropped: dropped.clone(),
             reported: 0,
         };
         std::thread::Builder::new().name("lines".into()).spawn(move || {
@@ -55,19 +75,13 @@ impl Lines {
     /// Hands over one line, its newline at the end. Full queue: the line is dropped and counted.
     pub fn write(&self, line: Vec<u8>) {
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(line) {
-            self.dropped.fetch_add(1, Relaxed);
+            self.dropped.add_one();
         }
     }
 
     /// A line was lost before it came here.
     pub(super) fn count_drop(&self) {
-        self.dropped.fetch_add(1, Relaxed);
-    }
-
-    /// Lines lost so far.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.dropped.add_one();
     }
 }
 
@@ -94,7 +108,7 @@ impl Drop for LinesGuard {
 struct Writer {
     what: &'static str,
     target: Box<dyn Write + Send>,
-    dropped: Arc<AtomicU64>,
+    dropped: Drops,
     reported: u64,
 }
 
@@ -118,10 +132,10 @@ impl Writer {
     fn put(&mut self, line: &[u8]) {
         let written = self.target.write_all(line).and_then(|()| self.target.flush());
         if written.is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+            self.dropped.add_one();
             return;
         }
-        let dropped = self.dropped.load(Relaxed);
+        let dropped = self.dropped.count();
         let new = dropped.saturating_sub(self.reported);
         if new > 0 && writeln!(self.target, "lb: {new} lines of the {} were lost", self.what).is_ok() {
             self.reported = dropped;
@@ -165,26 +179,26 @@ mod tests {
     #[test]
     fn every_line_is_written_before_the_guard_is_gone() {
         let target = Shared::default();
-        let (lines, guard) = Lines::spawn("test", Box::new(target.clone())).unwrap();
+        let (lines, guard) = Lines::spawn("test", Box::new(target.clone()), Drops::default()).unwrap();
         for number in 0..1000 {
             lines.write(format!("{number}\n").into_bytes());
         }
         drop(guard);
         let text = String::from_utf8(target.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1000);
-        assert_eq!(lines.dropped(), 0);
+        assert_eq!(lines.dropped.count(), 0);
     }
 
     #[test]
     fn a_target_that_is_stuck_or_full_costs_lines_and_says_how_many() {
         let target = Shared::default();
         let (fail, failing) = bounded(1);
-        let (lines, guard) = Lines::spawn("test", Box::new(Stuck(failing, target.clone()))).unwrap();
+        let (lines, guard) = Lines::spawn("test", Box::new(Stuck(failing, target.clone())), Drops::default()).unwrap();
         fail.send(()).unwrap(); // the first line meets a full disk
         for _ in 0..QUEUE_LINES + 1000 {
             lines.write(b"line\n".to_vec());
         }
-        assert!(lines.dropped() >= 999, "the queue is bounded");
+        assert!(lines.dropped.count() >= 999, "the queue is bounded");
         drop(fail);
         drop(guard);
         let text = String::from_utf8(target.0.lock().unwrap().clone()).unwrap();
@@ -197,6 +211,6 @@ mod tests {
                     .ok()
             })
             .sum();
-        assert_eq!(lost, lines.dropped(), "{}", text.len());
+        assert_eq!(lost, lines.dropped.count(), "{}", text.len());
     }
 }

@@ -1,18 +1,28 @@
 //! The log: env_logger's lines, written by a thread of their own.
 
 use std::io::{IsTerminal, stderr};
+use std::sync::OnceLock;
 
 use env_logger::{Builder, Target, WriteStyle};
 use log::LevelFilter;
 
-use super::lines::{Lines, LinesGuard};
+use super::lines::{Drops, Lines, LinesGuard};
+
+/// A process has one log (the `log` crate's), so it has one count of what that lost.
+static DROPS: OnceLock<Drops> = OnceLock::new();
+
+/// The count of lines that the log lost; stays 0 if there is none.
+#[must_use]
+pub fn log_drops() -> Drops {
+    DROPS.get_or_init(Drops::default).clone()
+}
 
 /// Starts the log to standard error at `level`; `RUST_LOG` wins, `NO_COLOR` is heeded. The guard keeps it: drop it last.
 ///
 /// # Errors
 /// No thread can be started, or there is a log already.
 pub fn start_log(level: LevelFilter) -> std::io::Result<LinesGuard> {
-    let (lines, guard) = Lines::spawn("log", Box::new(stderr()))?;
+    let (lines, guard) = Lines::spawn("log", Box::new(stderr()), log_drops())?;
     let has_color = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     Builder::new()
         .filter_level(level)

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use super::checks::Checks;
 use super::latency::PeakEwma;
-use crate::types::{BackendAddr, BackendId, ConnectFailure, Way, WorkerId};
+use crate::observe::{CONNECT_SECONDS, CONNECTION_SECONDS, END_COUNT, End, Histogram, read_ends};
+use crate::types::{BackendAddr, BackendId, CONNECT_FAILURE_COUNT, ConnectFailure, Way, WorkerId};
 
 /// A backend, for as long as anything refers to it.
 #[derive(Debug)]
@@ -22,12 +25,34 @@ pub struct Backend {
     /// Failed connects in a row after which traffic tells the prober; 0 = never.
     fall: u32,
     active: CachePadded<AtomicU32>,
-    connected: AtomicU64,
-    failed: AtomicU64,
-    failed_in_a_row: AtomicU32,
+    failed_in_a_row: CachePadded<AtomicU32>,
+    seen: CachePadded<Seen>,
+    /// What its health checks found.
+    pub checks: Checks,
     /// How long it takes to answer; measured only where the policy goes by it.
     pub latency: CachePadded<PeakEwma>,
     moved: Box<[CachePadded<Moved>]>,
+}
+
+/// What sessions add to when they get it, don't get it, or end: by all workers, so that a scrape of a thousand backends stays short and
+/// small. A session comes here twice in its life.
+#[derive(Debug)]
+struct Seen {
+    ends: [AtomicU64; END_COUNT],
+    failures: [AtomicU64; CONNECT_FAILURE_COUNT],
+    connect_seconds: Histogram<{ CONNECT_SECONDS.len() }>,
+    connection_seconds: Histogram<{ CONNECTION_SECONDS.len() }>,
+}
+
+impl Seen {
+    const fn new() -> Self {
+        Self {
+            ends: [const { AtomicU64::new(0) }; END_COUNT],
+            failures: [const { AtomicU64::new(0) }; CONNECT_FAILURE_COUNT],
+            connect_seconds: Histogram::new(&CONNECT_SECONDS),
+            connection_seconds: Histogram::new(&CONNECTION_SECONDS),
+        }
+    }
 }
 
 /// Bytes that one worker moved. Only that worker writes, so adding needs no locked instruction.
@@ -63,6 +88,20 @@ pub struct BackendTotals {
     pub bytes_to_client: u64,
 }
 
+impl BackendTotals {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: &Self) -> Self {
+        Self {
+            active: self.active.saturating_add(other.active),
+            connected: self.connected.saturating_add(other.connected),
+            failed: self.failed.saturating_add(other.failed),
+            bytes_to_backend: self.bytes_to_backend.wrapping_add(other.bytes_to_backend),
+            bytes_to_client: self.bytes_to_client.wrapping_add(other.bytes_to_client),
+        }
+    }
+}
+
 impl Backend {
     /// A backend that nothing has used yet. `fall` as in [`Backend::note_failed`]; `workers` threads will count on it.
     #[must_use]
@@ -81,9 +120,9 @@ impl Backend {
             connections_max: connections_max.unwrap_or(u32::MAX),
             fall,
             active: CachePadded::default(),
-            connected: AtomicU64::default(),
-            failed: AtomicU64::default(),
-            failed_in_a_row: AtomicU32::default(),
+            failed_in_a_row: CachePadded::default(),
+            seen: CachePadded::new(Seen::new()),
+            checks: Checks::new(),
             latency: CachePadded::default(),
             moved: (0..workers).map(|_| CachePadded::default()).collect(),
         }
@@ -130,25 +169,33 @@ impl Backend {
         debug_assert!(before > 0, "a guard was dropped twice");
     }
 
-    /// A connection stands.
-    pub fn note_connected(&self) {
-        self.connected.fetch_add(1, Relaxed);
+    /// A connection stands, after a connect that took so long.
+    pub fn note_connected(&self, took: Duration) {
+        self.seen.connect_seconds.note(took);
         if self.failed_in_a_row.load(Relaxed) != 0 {
             self.failed_in_a_row.store(0, Relaxed);
         }
     }
 
-    /// A connect failed, and it was the backend's fault. The number of failures in a row, when they are enough (`fall`, and each
-    /// multiple of it) to tell the prober.
-    pub fn note_failed(&self) -> Option<u32> {
-        self.failed.fetch_add(1, Relaxed);
+    /// A connect failed. The number of failures in a row, when they are enough (`fall`, and each multiple of it) to tell the prober.
+    /// One for a reason of this machine's own is counted, and held against nobody.
+    pub fn note_failed(&self, failure: ConnectFailure) -> Option<u32> {
+        if let Some(counter) = self.seen.failures.get(failure as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+        if failure.is_local() {
+            return None;
+        }
         let in_a_row = self.failed_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
         (in_a_row.checked_rem(self.fall) == Some(0)).then_some(in_a_row)
     }
 
-    /// A connect failed for a reason of this machine's own: counted, and held against nobody.
-    pub fn note_failed_here(&self) {
-        self.failed.fetch_add(1, Relaxed);
+    /// A session that it had ended so, so long after its client was accepted.
+    pub fn note_ended(&self, end: End, lasted: Duration) {
+        if let Some(counter) = self.seen.ends.get(end as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+        self.seen.connection_seconds.note(lasted);
     }
 
     /// It came back: what failed before says nothing about it any more.
@@ -173,8 +220,8 @@ impl Backend {
     pub fn totals(&self) -> BackendTotals {
         let mut totals = BackendTotals {
             active: self.active(),
-            connected: self.connected.load(Relaxed),
-            failed: self.failed.load(Relaxed),
+            connected: self.seen.connect_seconds.count(),
+            failed: self.failures().iter().fold(0, |sum, count| sum.saturating_add(*count)),
             ..BackendTotals::default()
         };
         for moved in &self.moved {
@@ -182,5 +229,32 @@ impl Backend {
             totals.bytes_to_client = totals.bytes_to_client.wrapping_add(moved.to_client.load(Relaxed));
         }
         totals
+    }
+    /// How the sessions ended that it had, by [`End::ALL`]'s order.
+    #[must_use]
+    pub fn ends(&self) -> [u64; END_COUNT] {
+        read_ends(&self.seen.ends)
+    }
+
+    /// Connects that failed, by [`ConnectFailure::ALL`]'s order.
+    #[must_use]
+    pub fn failures(&self) -> [u64; CONNECT_FAILURE_COUNT] {
+        let mut totals = [0; CONNECT_FAILURE_COUNT];
+        for (total, counter) in totals.iter_mut().zip(&self.seen.failures) {
+            *total = counter.load(Relaxed);
+        }
+        totals
+    }
+
+    /// How long the connects took that succeeded.
+    #[must_use]
+    pub fn connect_seconds(&self) -> &Histogram<{ CONNECT_SECONDS.len() }> {
+        &self.seen.connect_seconds
+    }
+
+    /// How long its sessions lasted, from accept to the end.
+    #[must_use]
+    pub fn connection_seconds(&self) -> &Histogram<{ CONNECTION_SECONDS.len() }> {
+        &self.seen.connection_seconds
     }
 }

@@ -4,11 +4,13 @@
 //! that lists it, so they can't be lost or counted twice when pools are swapped. `control` makes pools, `balance` reads them.
 
 mod backend;
+mod checks;
 mod guard;
 mod latency;
 mod members;
 
 pub use backend::{Backend, BackendTotals, TrafficFailure};
+pub use checks::{CheckTotals, Checks};
 pub use guard::{BackendGuard, Limiter, Permit};
 pub use latency::PeakEwma;
 pub use members::{Admin, Health, Member, Origin, Pool, Ramp};

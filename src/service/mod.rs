@@ -2,6 +2,7 @@
 //!
 //! The balancer is swapped whole, by `control` alone, and read without a lock; everything else is fixed or atomic.
 
+mod retired;
 mod sticky;
 
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use crossbeam_utils::CachePadded;
 
 use crate::balance::{Balancer, HashKey, Key, dice};
 use crate::observe::ServiceCounters;
-use crate::pool::{BackendGuard, Limiter};
+use crate::pool::{Backend, BackendGuard, BackendTotals, Limiter};
 use crate::session::SessionOptions;
 use crate::types::{BackendId, ClientAddr, Moment, ServiceId};
 
+use retired::Retired;
 pub use sticky::StickySettings;
 use sticky::StickyTable;
 
@@ -52,6 +54,7 @@ pub struct Service {
     seed: u64,
     balancer: ArcSwap<Balancer>,
     turn: CachePadded<AtomicU64>,
+    retired: Retired,
 }
 
 impl Service {
@@ -69,6 +72,7 @@ impl Service {
             seed: settings.seed,
             balancer: ArcSwap::from_pointee(balancer),
             turn: CachePadded::default(),
+            retired: Retired::default(),
         }
     }
 
@@ -122,6 +126,27 @@ impl Service {
     /// Puts another balancer in force. Only `control` may.
     pub fn swap_balancer(&self, balancer: Balancer) {
         self.balancer.store(Arc::new(balancer));
+    }
+
+    /// Keeps what a backend has seen that is no member any more and has lost its last session, so that the service's sums don't fall.
+    /// Only `control` may, once a backend, right after the pool without it is in force: for the moment between the two the sums lack it.
+    pub fn retire(&self, backend: &Backend) {
+        self.retired.add(&backend.totals());
+    }
+
+    /// What all its backends have seen, those that are gone among them.
+    #[must_use]
+    pub fn backend_totals(&self) -> BackendTotals {
+        let balancer = self.balancer.load();
+        let members = balancer.pool().members().iter();
+        members.fold(self.retired.totals(), |sum, member| sum.plus(&member.backend.totals()))
+    }
+
+    /// Bytes moved since the start: from clients to backends, and from backends to clients.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let totals = self.backend_totals();
+        (totals.bytes_to_backend, totals.bytes_to_client)
     }
 }
 

@@ -213,7 +213,7 @@ impl World for Real {
             self.service.name,
             backend.backend().name
         );
-        backend.backend().note_connected();
+        backend.backend().note_connected(took);
         if self.measures() {
             backend.backend().latency.note_connected(self.now, took);
         }
@@ -239,14 +239,14 @@ impl World for Real {
             backend.name,
             failure.words(backend.address)
         );
+        let told = backend.note_failed(failure);
         if failure.is_local() {
-            backend.note_failed_here();
             return;
         }
         if self.measures() {
             backend.latency.note_unanswered(self.now, Duration::MAX);
         }
-        if let Some(in_a_row) = backend.note_failed() {
+        if let Some(in_a_row) = told {
             let report = TrafficFailure {
                 backend: backend.id,
                 failure,

@@ -334,21 +334,25 @@ impl Worker {
         else {
             return;
         };
-        ticket.end = end;
         let backend = session.backend().map(|guard| guard.backend());
+        let tally = session.tally();
+        let lasted = self.world.now.since(tally.started);
+        match backend {
+            Some(backend) => ticket.end_with(end, backend, lasted),
+            None => ticket.end = end,
+        }
         log::debug!(
             "{}: {client} -> {} ended: {end}",
             ticket.service.name,
             backend.map_or("no backend", |b| &b.name)
         );
         if self.access_log.is_on() {
-            let tally = session.tally();
             self.access_log.record(SessionRecord {
                 service: Arc::clone(&ticket.service.name),
                 client,
                 backend: backend.map(|backend| Arc::clone(&backend.name)),
                 connect: tally.connect,
-                duration: self.world.now.since(tally.started),
+                duration: lasted,
                 bytes_to_backend: tally.bytes_to_backend,
                 bytes_to_client: tally.bytes_to_client,
                 retries: tally.retries,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
 use crate::observe::End;
-use crate::pool::{Limiter, Permit};
+use crate::pool::{Backend, Limiter, Permit};
 use crate::service::Service;
 use crate::session::PhaseName;
 use crate::sys::Doorbell;
@@ -37,6 +37,8 @@ pub struct Ticket {
     pub service: Arc<Service>,
     /// How it ended. If nobody says, the balancer itself is to blame.
     pub end: End,
+    /// Whether a backend has counted the end as well.
+    is_backends: bool,
     _process: Permit,
     _service: Permit,
     worker: Option<Permit>,
@@ -50,16 +52,31 @@ impl Ticket {
         Self {
             service,
             end: End::Shutdown,
+            is_backends: false,
             _process: process,
             _service: of_service,
             worker: None,
+        }
+    }
+
+    /// It ended so, with this backend, after so long.
+    pub fn end_with(&mut self, end: End, backend: &Backend, lasted: Duration) {
+        self.end = end;
+        // Only ever once: an end that a backend has counted stays counted.
+        if !std::mem::replace(&mut self.is_backends, true) {
+            backend.note_ended(end, lasted);
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.service.counters.ended(self.end);
+        let counters = &self.service.counters;
+        if self.is_backends {
+            counters.ended(self.end);
+        } else {
+            counters.ended_without_backend(self.end);
+        }
     }
 }
 

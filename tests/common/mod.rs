@@ -16,6 +16,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::after;
+use rustix::process::{Resource, Rlimit};
 
 pub(crate) use backend::{Backend, Blackhole, Refusing};
 pub(crate) use balancer::{Balancer, lb_command, tcp_server};
@@ -78,4 +79,14 @@ pub(crate) fn at_once<T: Send>(count: usize, act: impl Fn(usize) -> T + Sync) ->
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+/// For the descriptors of this process.
+pub(crate) fn raise_fd_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    rustix::process::setrlimit(Resource::Nofile, raised).unwrap();
 }
