@@ -18,6 +18,7 @@ mod admin;
 mod admin_security;
 mod allocations;
 mod choosing;
+mod cli;
 mod closing;
 mod config;
 mod failover;

@@ -120,9 +120,7 @@ fn answer(lb: &Remote, command: &RemoteCommand) -> Result<Answer, Failure> {
 
 fn said(json: bool, command: &RemoteCommand, answer: &Answer) -> Result<String, Failure> {
     if json {
-        // Who reads JSON gets no half of it, and nothing that isn't lb's.
-        let text = pretty(&answer.body).map(|text| format!("{text}\n"));
-        return text.map_or_else(|| answer.read::<serde_json::Value>().map(|_| String::new()), Ok);
+        return answer.json(pretty).map(|text| format!("{text}\n"));
     }
     Ok(match command {
         RemoteCommand::Status | RemoteCommand::Top => status(&answer.read()?),
@@ -185,6 +183,9 @@ fn status(status: &Status) -> String {
 }
 
 fn connections(live: &Connections) -> String {
+    if live.connections.is_empty() {
+        return "no live connections\n".into();
+    }
     let mut table = Table::new(&[
         ("ID", Side::Left),
         ("SERVICE", Side::Left),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::text::shown;
+use super::text::{reason, shown};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Failure {
     pub(super) fn line(&self) -> String {
         match self {
             Self::Refused(line) | Self::Usage(line) | Self::Unreachable(line) => shown(line).into_owned(),
-            Self::Output(error) => format!("can't print: {error}"),
+            Self::Output(error) => format!("can't print: {}", reason(error)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! JSON as lb sent it, with a line for each value: no field is lost that this lb doesn't know, and their order stays.
+//! JSON as lb sent it, with a line for each value or in one: no field is lost that this lb doesn't know, and their order stays.
 
 use serde::de::IgnoredAny;
 
@@ -6,6 +6,19 @@ use super::text::is_steering;
 
 /// `text` indented by two spaces a level. What could steer a terminal is escaped. `None`: it is no JSON.
 pub(super) fn pretty(text: &str) -> Option<String> {
+    written(text, ": ", |out, depth| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    })
+}
+
+/// `text` in one line, without a space outside of strings; else as [`pretty`].
+pub(super) fn one_line(text: &str) -> Option<String> {
+    written(text, ":", |_, _| {})
+}
+
+/// `between` stands after the name of a field; `turn` starts what stands so deep.
+fn written(text: &str, between: &str, turn: impl Fn(&mut String, usize)) -> Option<String> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     let mut out = String::with_capacity(text.len().saturating_mul(2));
     let mut depth = 0_usize;
@@ -16,36 +29,28 @@ pub(super) fn pretty(text: &str) -> Option<String> {
             '{' | '[' => {
                 out.push(character);
                 while characters.next_if(|next| next.is_ascii_whitespace()).is_some() {}
-                match characters.next_if(|next| matches!(next, '}' | ']')) {
-                    Some(end) => out.push(end),
-                    None => {
-                        depth = depth.saturating_add(1);
-                        line(&mut out, depth);
-                    }
+                if let Some(end) = characters.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    depth = depth.saturating_add(1);
+                    turn(&mut out, depth);
                 }
             }
             '}' | ']' => {
                 depth = depth.saturating_sub(1);
-                line(&mut out, depth);
+                turn(&mut out, depth);
                 out.push(character);
             }
             ',' => {
                 out.push(',');
-                line(&mut out, depth);
+                turn(&mut out, depth);
             }
-            ':' => out.push_str(": "),
+            ':' => out.push_str(between),
             space if space.is_ascii_whitespace() => {}
             other => out.push(other),
         }
     }
     Some(out)
-}
-
-fn line(out: &mut String, depth: usize) {
-    out.push('\n');
-    for _ in 0..depth {
-        out.push_str("  ");
-    }
 }
 
 /// The rest of a string, its closing quote included.
@@ -87,6 +92,8 @@ mod tests {
 }"#;
         assert_eq!(pretty(text).as_deref(), Some(wanted));
         assert_eq!(pretty("7").as_deref(), Some("7"));
+        let line = r#"{"z":1.10,"a":[],"b":[1,{"q":"\"{,:\\"}],"n":null,"e":{}}"#;
+        assert_eq!(one_line(wanted).as_deref(), Some(line));
     }
 
     #[test]

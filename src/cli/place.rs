@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use hyper::header::HeaderValue;
 
 use super::failure::Failure;
+use super::text::reason;
 
 /// A token file has a few lines; what is longer is another file.
 const TOKEN_FILE_BYTES_MAX: u64 = 64 << 10;
@@ -74,8 +75,13 @@ pub(super) fn authorization(token_file: &OsStr) -> Result<Option<HeaderValue>, F
     let bad = |what: &str| Failure::Usage(format!("--token-file (or LB_TOKEN_FILE): {}: {what}", path.display()));
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text));
-    read.map_err(|error| bad(&error.kind().to_string()))?;
+    read.map_err(|error| bad(&reason(&error)))?;
     let token = token(&text).ok_or_else(|| bad("no line holds a token; wanted TOKEN or role:TOKEN"))?;
+    if token.starts_with("sha256:") {
+        return Err(bad(
+            "found the digest of a token, sha256:..., which lb alone can use; wanted the token itself",
+        ));
+    }
     let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
         .ok()
         .filter(|_| token.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -149,7 +155,9 @@ mod tests {
         let header = authorization(file.path().as_os_str()).unwrap().unwrap();
         assert_eq!(header, "Bearer s3cret");
         assert!(!format!("{header:?}").contains("s3cret"));
-        file.write_all(b"").unwrap();
+        std::fs::write(file.path(), "operate:sha256:0123").unwrap();
+        let failure = authorization(file.path().as_os_str()).unwrap_err().line();
+        assert!(failure.contains("found the digest of a token"), "{failure}");
         std::fs::write(file.path(), "s3 cret").unwrap();
         let failure = authorization(file.path().as_os_str()).unwrap_err().line();
         assert!(
@@ -160,7 +168,7 @@ mod tests {
         let failure = authorization("/nowhere/token".as_ref()).unwrap_err();
         assert_eq!(
             failure.line(),
-            "--token-file (or LB_TOKEN_FILE): /nowhere/token: entity not found"
+            "--token-file (or LB_TOKEN_FILE): /nowhere/token: no such file or directory"
         );
     }
 }

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
 use super::place::{Place, authorization};
+use super::text::reason;
 use super::typed::RemoteFlags;
 use crate::api::Problem;
 
@@ -43,12 +44,20 @@ pub(super) struct Remote {
 /// What lb said to a call that it did.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// JSON, as it came.
-    pub(super) body: String,
+    /// As it came.
+    body: String,
     place: Place,
 }
 
 impl Answer {
+    /// The answer as JSON, written by `json`, that has nothing for what is none.
+    ///
+    /// # Errors
+    /// It is no JSON.
+    pub(super) fn json(&self, json: impl FnOnce(&str) -> Option<String>) -> Result<String, Failure> {
+        json(&self.body).ok_or_else(|| strange(&self.place, self.status, "no JSON"))
+    }
+
     /// The answer as a value.
     ///
     /// # Errors
@@ -267,14 +276,6 @@ fn strange(place: &Place, status: StatusCode, why: &str) -> Failure {
     Failure::Unreachable(format!(
         "what listens at {place} answers {status}, but not as this lb's admin API does ({why}); is it lb's [admin] listen, and of this version?"
     ))
-}
-
-fn reason(error: &io::Error) -> String {
-    // Without the number of the error, which says no more; where a name isn't known, there is none, and the text says it.
-    match error.raw_os_error() {
-        Some(_) => error.kind().to_string(),
-        None => error.to_string(),
-    }
 }
 
 /// `/a/b?c=d`: each part of the path and each value as RFC 3986 wants it; what has no value is left out.

@@ -1,6 +1,7 @@
 //! Text from the network, made fit for a terminal.
 
 use std::borrow::Cow;
+use std::io;
 
 use serde::Serialize;
 
@@ -28,6 +29,17 @@ pub(super) fn word(value: &impl Serialize) -> String {
     value.as_str().unwrap_or(UNKNOWN).to_owned()
 }
 
+/// What the system says of an error, as a part of a line: `no such file or directory`.
+pub(super) fn reason(error: &io::Error) -> String {
+    let said = error.to_string();
+    // The number of the error says no more than the words.
+    let words = said.split_once(" (os error ").map_or(said.as_str(), |(words, _)| words);
+    let mut rest = words.chars();
+    rest.next().map_or(String::new(), |first| {
+        format!("{}{}", first.to_lowercase(), rest.as_str())
+    })
+}
+
 /// Control characters (C0, DEL, C1), the separators of lines, and those that turn the direction of writing (Unicode TR 9).
 pub(super) fn is_steering(character: char) -> bool {
     character.is_control()
@@ -42,6 +54,12 @@ mod tests {
     fn a_word_is_that_of_the_api() {
         assert_eq!(word(&crate::api::ConnectionPhase::Relaying), "relaying");
         assert_eq!(word(&crate::api::Origin::Api), "api");
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_in_words() {
+        assert_eq!(reason(&io::Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(reason(&io::Error::other("No name")), "no name");
     }
 
     #[test]

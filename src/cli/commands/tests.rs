@@ -146,6 +146,8 @@ ID   SERVICE  CLIENT       BACKEND  PHASE         AGE  TO BACKEND  TO CLIENT
 1 are shown, there may be more: --limit N shows them
 ";
     assert_eq!(said, wanted);
+    let (_, none) = done("connections", 200, &json!({"connections": [], "is_truncated": false}));
+    assert_eq!(none, "no live connections\n");
     let ended = done("end 1-7", 200, &json!({"id": "1-7", "end": "ended_by_operator"}));
     assert_eq!(
         ended,

@@ -92,7 +92,7 @@ fn a_socket_in_the_file_system_will_do() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("admin");
     let place = format!("unix:{}", path.display());
-    assert!(unreachable(Remote::new(&flags(&place)).unwrap().get("/")).contains("entity not found"));
+    assert!(unreachable(Remote::new(&flags(&place)).unwrap().get("/")).contains("no such file or directory"));
     let listener = UnixListener::bind(&path).unwrap();
     let peer = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();

@@ -28,6 +28,7 @@ use self::model::Model;
 use self::screen::Screen;
 use super::commands::status_path;
 use super::failure::Failure;
+use super::json::one_line;
 use super::remote::Remote;
 use super::typed::RemoteFlags;
 use crate::control::{Signal, watch_signals};
@@ -78,7 +79,7 @@ fn lines(lb: &Remote, stop: &Receiver<Signal>) -> Result<(), Failure> {
     let ticks = tick(INTERVAL);
     loop {
         let answer = lb.get(&status_path())?;
-        let line = answer.read::<serde_json::Value>()?;
+        let line = answer.json(one_line)?;
         let mut out = io::stdout().lock();
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
