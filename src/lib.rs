@@ -9,7 +9,7 @@
 //! | [`page`] | one HTML file with pictures that opens offline: `client --report`, the benchmarks; never the balancer |
 //! | [`api`] | the shapes of the admin API, both ways, with their schemas |
 //! | [`config`] | `lb.toml` -> plain, checked values; all problems at once |
-//! | [`observe`] | counters, how a connection ended, log and access log off the data path |
+//! | [`observe`] | counters, every metric's name, how a connection ended, log and access log off the data path |
 //! | [`pool`] | what a backend is, guards that own each +1, the pool of a service at one moment |
 //! | [`balance`] | (pool, key) -> backend: one file a policy, pure |
 //! | [`health`] | rise and fall (pure), probes, the thread that runs them |
@@ -61,6 +61,7 @@
 //! | what the speed is measured with | `benches/compare/`: `case.rs`; the peers' settings: `scripts/bench/` |
 //! | what the policies are compared by | `benches/experiments/`: a module each; `policy.rs` has their configurations |
 //! | a command of `lb` | what is typed: `cli/typed.rs`, `cli/examples.rs`; what it asks and prints: `cli/commands.rs` |
+//! | a metric | its name and words: `observe/metrics.rs`; where its figure comes from: `control/metrics.rs`; then `deploy/` |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]

@@ -27,6 +27,7 @@ mod health;
 mod layers;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod namespaces;
 mod programs;
 mod relay;

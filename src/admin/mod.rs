@@ -71,6 +71,8 @@ struct Lasting {
     connections_max: u32,
     events: mpsc::Receiver<Event>,
     stop: oneshot::Receiver<Infallible>,
+    /// Told once, when the first life of the loop can answer.
+    ready: Option<oneshot::Sender<()>>,
 }
 
 impl Admin {
@@ -112,6 +114,7 @@ impl Admin {
             }
         });
         let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = oneshot::channel();
         let counters = Arc::clone(board.counters());
         let mut lasting = Lasting {
             admin: self,
@@ -120,6 +123,7 @@ impl Admin {
             connections_max,
             events,
             stop: stopped,
+            ready: Some(ready),
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             // Whoever moves bytes goes first.
@@ -129,6 +133,9 @@ impl Admin {
             supervise("admin", &counters, || run(&mut lasting));
             lasting.admin.door.close();
         })?;
+        if is_ready.blocking_recv().is_err() {
+            return Err(io::Error::other("its loop can't be opened"));
+        }
         log::info!("admin: dashboard, API and metrics on {where_to}");
         Ok(AdminThread {
             stop: Some(stop),
@@ -163,8 +170,12 @@ fn run(lasting: &mut Lasting) -> io::Result<()> {
     });
     let seats = Rc::new(Seats::new(lasting.connections_max));
     let door = door.try_clone()?;
-    let (stop, events) = (&mut lasting.stop, &mut lasting.events);
+    let (stop, events, ready) = (&mut lasting.stop, &mut lasting.events, lasting.ready.take());
     LocalSet::new().block_on(&runtime, async move {
+        if let Some(ready) = ready {
+            // Nobody waits any more: it starts no more.
+            ready.send(()).unwrap_or_default();
+        }
         tokio::select! {
             _ = stop => Ok(()),
             failed = serve::accept(door, seats, Rc::clone(&state)) => failed.map(|never| match never {}),
