@@ -1,6 +1,6 @@
 //! The command line of `lb`: what may be typed, the commands that need no running balancer, and those that speak to one.
 //!
-//! Called by `bin/lb.rs`: [`parse`] once, then what [`Cli::command`] names: [`check`], [`speak`], [`completions`], [`man`], or for
+//! Called by `bin/lb.rs`: [`parse`] once, then what [`Cli::command`] names: [`check()`], [`speak`], [`completions`], [`man`], or for
 //! `run` [`config::load`](crate::config::load) and, where that fails, [`report`].
 //!
 //! May not: start a balancer, or change one but through its admin API.
