@@ -18,6 +18,7 @@
 //! | [`worker`] | one thread: event loop, sessions, timers, pipes, inbox |
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
 //! | [`control`] | starts everything, is the only one to change it, stops it |
+//! | [`admin`] | HTTP over the board and the commands of `control`: API, events, metrics, dashboard |
 //! | [`cli`] | the command line of `lb`: what may be typed; the commands that ask a running one; `top` |
 //! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
 //!
@@ -29,6 +30,7 @@
 //! | acceptor | the listeners | its epoll set |
 //! | worker-N | its sessions, their sockets, timers and pipes | its epoll set |
 //! | health | the probes | its epoll set |
+//! | admin | connections of its own port, history, who listens to events | its epoll set |
 //! | signals | nothing | the next signal |
 //! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
 //!
@@ -51,6 +53,7 @@
 //! | what | where |
 //! |---|---|
 //! | a key of lb.toml | `config/shapes.rs`, `config/values.rs`; what it does: `control/build.rs` |
+//! | an endpoint of the API | `admin/routes.rs`; its shape: `api/`; what it changes: `control/commands.rs` |
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
 //! | how a backend warms up | `control/ramps.rs` |

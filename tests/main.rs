@@ -15,6 +15,7 @@ mod common;
 
 mod access_log;
 mod admin;
+mod admin_description;
 mod admin_security;
 mod allocations;
 mod choosing;
