@@ -19,6 +19,7 @@ mod admin_description;
 mod admin_security;
 mod allocations;
 mod choosing;
+mod cli;
 mod closing;
 mod config;
 mod failover;
