@@ -16,7 +16,7 @@ fn the_server_does_what_its_description_says() {
         return tell("skipped: schemathesis isn't installed (pip install schemathesis)");
     }
     let backend = Backend::echo();
-    let config = Config::with_backends(&[("a", backend.address())]).log("level = \"error\"");
+    let config = Config::with_backends(&[("a", backend.address())]);
     let lb = Balancer::start(&config.admin("listen = \"127.0.0.1:0\""));
     let folder = tempfile::tempdir().unwrap();
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/schemathesis.toml");
