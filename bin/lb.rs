@@ -9,6 +9,9 @@ fn main() -> ExitCode {
     let arguments = cli::parse();
     match arguments.command() {
         Command::Check => cli::check(&arguments.config),
+        Command::Remote(command) => cli::speak(&arguments.remote, &command),
+        Command::Completions { shell } => cli::completions(shell),
+        Command::Man { of } => cli::man(of.as_deref()),
         Command::Run => match config::load(&arguments.config) {
             Ok(config) => run(&config),
             Err(problems) => cli::report(&problems),

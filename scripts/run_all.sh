@@ -69,11 +69,13 @@ start() {
 
 cargo build --release --locked --bins
 for port in "${ports[@]}"; do
-    start "tcp_server-$port" "listening on" tcp_server "$port"
+    # 9001 tells of itself on 9101: lb.toml has its address, and the dashboard shows it.
+    start "tcp_server-$port" "http on" tcp_server "$port" --http "$((port + 100))"
 done
 start lb "ready" lb --config lb.toml
 
 echo
+echo "dashboard: http://127.0.0.1:8000/ (while lb runs; --keep leaves it running)"
 echo "client ${client_arguments[*]}"
 target/release/client "${client_arguments[@]}"
 
@@ -81,6 +83,7 @@ if [[ $keep == yes ]]; then
     trap - EXIT
     echo
     echo "still running: the balancer on 127.0.0.1:9000 (pid ${pids[-1]}), backends on 127.0.0.1:9001 to 9003"
+    echo "  watch it: http://127.0.0.1:8000/ in a browser, or target/release/lb top"
     echo "  try it:  target/release/client --conns 1000 --requests 10"
     echo "  its log: $logs/lb.log"
     echo "  stop it: kill ${pids[-1]} ${pids[*]:0:${#pids[@]}-1}"

@@ -9,7 +9,7 @@
 //! | [`page`] | one HTML file with pictures that opens offline: `client --report`, the benchmarks; never the balancer |
 //! | [`api`] | the shapes of the admin API, both ways, with their schemas |
 //! | [`config`] | `lb.toml` -> plain, checked values; all problems at once |
-//! | [`observe`] | counters, how a connection ended, log and access log off the data path |
+//! | [`observe`] | counters, every metric's name, how a connection ended, log and access log off the data path |
 //! | [`pool`] | what a backend is, guards that own each +1, the pool of a service at one moment |
 //! | [`balance`] | (pool, key) -> backend: one file a policy, pure |
 //! | [`health`] | rise and fall (pure), probes, the thread that runs them |
@@ -18,7 +18,8 @@
 //! | [`worker`] | one thread: event loop, sessions, timers, pipes, inbox |
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
 //! | [`control`] | starts everything, is the only one to change it, stops it |
-//! | [`cli`] | the command line of `lb` |
+//! | [`admin`] | HTTP over the board and the commands of `control`: API, events, metrics, dashboard |
+//! | [`cli`] | the command line of `lb`: what may be typed; the commands that ask a running one; `top` |
 //! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
 //!
 //! # Threads, what each owns, and what it may block on
@@ -29,6 +30,7 @@
 //! | acceptor | the listeners | its epoll set |
 //! | worker-N | its sessions, their sockets, timers and pipes | its epoll set |
 //! | health | the probes | its epoll set |
+//! | admin | connections of its own port, history, who listens to events | its epoll set |
 //! | signals | nothing | the next signal |
 //! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
 //!
@@ -51,6 +53,7 @@
 //! | what | where |
 //! |---|---|
 //! | a key of lb.toml | `config/shapes.rs`, `config/values.rs`; what it does: `control/build.rs` |
+//! | an endpoint of the API | `admin/routes.rs`; its shape: `api/`; what it changes: `control/commands.rs` |
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
 //! | how a backend warms up | `control/ramps.rs` |
@@ -60,6 +63,8 @@
 //! | buffers in the kernel | `sys/socket.rs` towards backends, `sys/listen.rs` towards clients: the constants |
 //! | what the speed is measured with | `benches/compare/`: `case.rs`; the peers' settings: `scripts/bench/` |
 //! | what the policies are compared by | `benches/experiments/`: a module each; `policy.rs` has their configurations |
+//! | a command of `lb` | what is typed: `cli/typed.rs`, `cli/examples.rs`; what it asks and prints: `cli/commands.rs` |
+//! | a metric | its name and words: `observe/metrics.rs`; where its figure comes from: `control/metrics.rs`; then `deploy/` |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]

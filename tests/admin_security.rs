@@ -75,7 +75,12 @@ fn status(admin: &Http, method: &str, path: &str) -> u16 {
 
 #[test]
 fn every_endpoint_asks_for_the_role_it_needs() {
-    let Scene { lb, admin, .. } = guarded();
+    let Scene {
+        lb,
+        admin,
+        _backend,
+        _folder,
+    } = guarded();
     let (reader, operator) = (admin.with_token(READ), admin.with_token(OPERATE));
     for (method, path, is_guarded) in endpoints(&operator) {
         let changes = method != "GET";
@@ -105,7 +110,12 @@ fn every_endpoint_asks_for_the_role_it_needs() {
 
 #[test]
 fn guessing_is_throttled_and_no_token_is_told() {
-    let Scene { lb, admin, .. } = guarded();
+    let Scene {
+        lb,
+        admin,
+        _backend,
+        _folder,
+    } = guarded();
     let statuses: Vec<u16> = (0..12)
         .map(|number| {
             admin
@@ -131,7 +141,12 @@ fn guessing_is_throttled_and_no_token_is_told() {
 
 #[test]
 fn other_names_and_other_pages_are_turned_away_before_anything_else() {
-    let Scene { lb, admin, .. } = open();
+    let Scene {
+        lb,
+        admin,
+        _backend,
+        _folder,
+    } = open();
     let own = admin.address().to_string();
     for (headers, wanted) in [
         (vec![("Host", "evil.example")], 403),
@@ -164,7 +179,12 @@ fn other_names_and_other_pages_are_turned_away_before_anything_else() {
 
 #[test]
 fn the_malformed_and_the_endless_are_answered_or_cut_and_nothing_is_harmed() {
-    let Scene { lb, admin, .. } = open();
+    let Scene {
+        lb,
+        admin,
+        _backend,
+        _folder,
+    } = open();
     let endless = [b"GET / HTTP/1.1\r\nHost: x\r\nX: ".to_vec(), vec![b'a'; 1 << 20]].concat();
     let many = [
         b"GET / HTTP/1.1\r\nHost: x\r\n".to_vec(),
@@ -197,7 +217,12 @@ fn the_malformed_and_the_endless_are_answered_or_cut_and_nothing_is_harmed() {
 #[test]
 fn a_thousand_idle_connections_harm_nobody() {
     raise_fd_limit();
-    let Scene { lb, admin, .. } = open();
+    let Scene {
+        lb,
+        admin,
+        _backend,
+        _folder,
+    } = open();
     let idle: Vec<_> = (0..1000)
         .map(|number| {
             let mut stream = admin.connect();
@@ -219,7 +244,12 @@ fn a_thousand_idle_connections_harm_nobody() {
 
 #[test]
 fn who_asks_much_and_reads_nothing_is_cut() {
-    let Scene { lb, admin, .. } = open();
+    let Scene {
+        lb,
+        admin,
+        _backend,
+        _folder,
+    } = open();
     let mut stream = admin.connect();
     let request = format!("GET /api/v1/openapi.json HTTP/1.1\r\nHost: {}\r\n\r\n", admin.address());
     // Answers pile up until the socket takes no more; then the balancer gives up on it, and the rest is refused.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use alloc_tracker::{Allocator, Session};
 use lb::balance::{Balancer, HashKey, PolicyName};
+use lb::observe::End;
 use lb::pool::{Backend, Health, Member, Pool};
 use lb::service::{Service, ServiceSettings, StickySettings};
 use lb::session::SessionOptions;
-use lb::types::{BackendAddr, BackendId, ClientAddr, Moment, ServiceId};
+use lb::types::{BackendAddr, BackendId, ClientAddr, ConnectFailure, Moment, ServiceId, Way, WorkerId};
 
 /// Counts what each thread allocates, for all tests of this program.
 #[global_allocator]
@@ -100,4 +101,23 @@ fn a_pick_never_allocates_whatever_the_policy_the_size_and_the_outcome() {
             assert_eq!(allocations(picks), 0, "{policy:?}, {backends} backends");
         }
     }
+}
+
+#[test]
+fn what_a_session_counts_never_allocates() {
+    let service = service(PolicyName::RoundRobin, 1, None, None);
+    let balancer = service.balancer();
+    let backend = &balancer.pool().members()[0].backend;
+    let count = || {
+        for end in End::ALL {
+            backend.note_connected(Duration::from_micros(70));
+            backend.note_moved(WorkerId(0), Way::ToClient, 1);
+            assert_eq!(backend.note_failed(ConnectFailure::NoLocalPort), None);
+            backend.note_ended(end, Duration::from_secs(3));
+            service.counters.accepted();
+            service.counters.ended(end);
+        }
+    };
+    assert_eq!(allocations(count), 0);
+    assert_eq!(backend.ends(), [1; End::ALL.len()]);
 }

@@ -21,8 +21,6 @@ mod routes;
 mod seats;
 mod serve;
 mod state;
-#[cfg(test)]
-mod tests;
 mod tokens;
 
 use std::cell::RefCell;
@@ -72,6 +70,8 @@ struct Lasting {
     connections_max: u32,
     events: mpsc::Receiver<Event>,
     stop: oneshot::Receiver<Infallible>,
+    /// Told once, when the first life of the loop can answer.
+    ready: Option<oneshot::Sender<()>>,
 }
 
 impl Admin {
@@ -113,6 +113,7 @@ impl Admin {
             }
         });
         let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = oneshot::channel();
         let counters = Arc::clone(board.counters());
         let mut lasting = Lasting {
             admin: self,
@@ -121,6 +122,7 @@ impl Admin {
             connections_max,
             events,
             stop: stopped,
+            ready: Some(ready),
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             // Whoever moves bytes goes first.
@@ -130,6 +132,9 @@ impl Admin {
             supervise("admin", &counters, || run(&mut lasting));
             lasting.admin.door.close();
         })?;
+        if is_ready.blocking_recv().is_err() {
+            return Err(io::Error::other("its loop can't be opened"));
+        }
         log::info!("admin: dashboard, API and metrics on {where_to}");
         Ok(AdminThread {
             stop: Some(stop),
@@ -164,8 +169,12 @@ fn run(lasting: &mut Lasting) -> io::Result<()> {
     });
     let seats = Rc::new(Seats::new(lasting.connections_max));
     let door = door.try_clone()?;
-    let (stop, events) = (&mut lasting.stop, &mut lasting.events);
+    let (stop, events, ready) = (&mut lasting.stop, &mut lasting.events, lasting.ready.take());
     LocalSet::new().block_on(&runtime, async move {
+        if let Some(ready) = ready {
+            // Nobody waits any more: it starts no more.
+            ready.send(()).unwrap_or_default();
+        }
         tokio::select! {
             _ = stop => Ok(()),
             failed = serve::accept(door, seats, Rc::clone(&state)) => failed.map(|never| match never {}),

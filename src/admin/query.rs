@@ -6,6 +6,7 @@ use hyper::StatusCode;
 
 use super::answer::Failure;
 use super::routes::Action;
+use crate::config;
 
 /// A parameter of a query.
 #[derive(Debug)]
@@ -84,6 +85,9 @@ impl Query {
             if given.iter().any(|(other, _)| *other == name) {
                 return Err(bad(format!("the parameter {name} was given twice")));
             }
+            if matches!(&*name, "service" | "backend") {
+                config::check_name(&value).map_err(|message| bad(format!("{name}: {message}")))?;
+            }
             given.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self(given))
@@ -130,6 +134,7 @@ mod tests {
         assert!(Query::parse(Some("limit=1&limit=2"), Action::Connections).is_err());
         assert!(Query::parse(Some("drian=30s"), Action::RemoveBackend).is_err());
         assert!(Query::parse(Some("x"), Action::Status).is_err());
+        assert!(Query::parse(Some("backend="), Action::Connections).is_err());
         assert!(Query::parse(Some(""), Action::Status).is_ok() && Query::parse(None, Action::Status).is_ok());
     }
 }

@@ -1,7 +1,8 @@
 //! What may be asked for.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A name, as in lb.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +17,29 @@ pub struct Address(#[schemars(example = "127.0.0.1:9004")] pub String);
 /// A weight, as in lb.toml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Weight(#[schemars(range(min = 0, max = 256))] pub u32);
+pub struct Weight(
+    #[serde(deserialize_with = "whole")]
+    #[schemars(range(min = 0, max = 256))]
+    pub u32,
+);
+
+/// A whole number; JSON Schema counts `3.0` among them.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let number = f64::deserialize(from)?;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "compared with what it was"
+    )]
+    let whole = number as u32;
+    if f64::from(whole).to_bits() == number.to_bits() {
+        Ok(whole)
+    } else {
+        Err(D::Error::custom(format!(
+            "found {number}, wanted a whole number that isn't negative"
+        )))
+    }
+}
 
 /// A backend to be added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,3 +85,18 @@ pub enum WantedState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Drain(#[schemars(example = "30s")] pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_is_a_whole_number_however_it_is_written() {
+        let weight = |text: &str| serde_json::from_str::<Weight>(text).map(|weight| weight.0).ok();
+        assert_eq!(
+            ["3", "3.0", "3e0", "0"].map(weight),
+            [Some(3), Some(3), Some(3), Some(0)]
+        );
+        assert_eq!(["-1", "1.5", "\"3\"", "1e300", "null"].map(weight), [None; 5]);
+    }
+}

@@ -4,11 +4,12 @@
 //!
 //! Each backend has its own order of all slots, from two hashes of its name. In turn, each takes the first slot of its order that
 //! is free. Weights: who has half the greatest weight comes to its turn half as often, the first time in the first round. That alone
-//! would give every light backend up to a slot too many or too few, and the heavy ones what is left: so each stops at its [`quotas`].
+//! would give every light backend up to a slot too many or too few, and the heavy ones what is left: so each stops at its [quota](super::quotas).
 
 use twox_hash::XxHash3_64;
 
 use super::LoadFactor;
+use super::quotas::quotas;
 use super::wheel::{self, Entry, Wheel};
 use crate::pool::Member;
 
@@ -62,27 +63,12 @@ pub(super) fn wheel(members: &[Member], slots: u32, bound: Option<LoadFactor>) -
         }
     }
     let slots = table.into_iter().flatten().collect();
-    Wheel::new(slots, Entry::Modulo(|id, _| wheel::hash(id)), members, bound)
-}
-
-/// How many of so many slots each share is worth: rounded down, what is left to those that lose most by it (the largest remainders;
-/// of equals the first). Who would have none gets one.
-fn quotas(shares: &[u32], slots: u64) -> Vec<u64> {
-    let sum: u64 = shares.iter().copied().map(u64::from).sum();
-    let worth = |share: u32| u64::from(share).saturating_mul(slots);
-    let mut quotas: Vec<u64> = shares
-        .iter()
-        .map(|share| worth(*share).checked_div(sum).unwrap_or(0).max(1))
-        .collect();
-    let left = usize::try_from(slots.saturating_sub(quotas.iter().sum())).unwrap_or(0);
-    let lost = |(share, quota): (&u32, &u64)| worth(*share).saturating_sub(quota.saturating_mul(sum));
-    let lost: Vec<u64> = shares.iter().zip(&quotas).map(lost).collect();
-    let mut most_lost: Vec<(&u64, &mut u64)> = lost.iter().zip(&mut quotas).collect();
-    most_lost.sort_by_key(|(lost, _)| std::cmp::Reverse(**lost));
-    for (_, quota) in most_lost.into_iter().take(left) {
-        *quota = quota.saturating_add(1);
-    }
-    quotas
+    Wheel::new(
+        slots,
+        Entry::Modulo(|id, _| wheel::hash(id)),
+        bound,
+        (members, Member::share),
+    )
 }
 
 /// The first slot of its walk that is free. There is one: a walk meets all, and somebody counts those that are left.

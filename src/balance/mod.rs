@@ -14,6 +14,7 @@ mod maglev;
 mod points;
 mod policy;
 mod quadratic;
+mod quotas;
 mod random_two;
 mod ring;
 mod round_robin;

@@ -36,7 +36,7 @@ pub(super) fn wheel(members: &[Member], slots: u32, virtual_nodes: u32, bound: O
         }
     }
     let slots = owners.into_iter().flatten().collect();
-    Wheel::new(slots, Entry::Modulo(entry), members, bound).with_shares(share, members)
+    Wheel::new(slots, Entry::Modulo(entry), bound, (members, share))
 }
 
 /// The tenths of its virtual nodes that a member has: slow start counts, weights don't.

@@ -32,7 +32,12 @@ pub(super) fn wheel(pool: &Pool, virtual_nodes: u32, bound: Option<LoadFactor>) 
         point.cmp(other_point).then_with(|| name(*place).cmp(&name(*other)))
     });
     let (points, slots): (Vec<u32>, Vec<u32>) = points.into_iter().unzip();
-    Wheel::new(slots.into(), Entry::Points(Points::new(points.into())), members, bound)
+    Wheel::new(
+        slots.into(),
+        Entry::Points(Points::new(points.into())),
+        bound,
+        (members, Member::share),
+    )
 }
 
 /// Where one virtual node is. Both numbers are hashed as bytes: as the seed, a running number would meet the last letter of a short

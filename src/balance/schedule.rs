@@ -19,6 +19,12 @@ struct Class {
 }
 
 impl Class {
+    /// One step's weight for each of its members.
+    const fn gain(&mut self) -> &mut Self {
+        self.wealth = self.wealth.saturating_add(self.weight);
+        self
+    }
+
     /// The richest; of equals the first in the list.
     const fn is_before(&self, other: &Self) -> bool {
         self.wealth > other.wealth || (self.wealth == other.wealth && self.next < other.next)
@@ -80,10 +86,7 @@ pub(super) fn round(mut weights: Vec<u32>) -> Box<[u32]> {
     }
     let total = total(&classes);
     let order = (0..total).filter_map(|_| {
-        let gained = classes.iter_mut().map(|class| {
-            class.wealth = class.wealth.saturating_add(class.weight);
-            class
-        });
+        let gained = classes.iter_mut().map(Class::gain);
         let richest = gained.reduce(|best, class| if class.is_before(best) { class } else { best })?;
         Some(richest.take(total))
     });
@@ -91,8 +94,5 @@ pub(super) fn round(mut weights: Vec<u32>) -> Box<[u32]> {
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
-    match a.checked_rem(b) {
-        None => a,
-        Some(rest) => gcd(b, rest),
-    }
+    a.checked_rem(b).map_or(a, |rest| gcd(b, rest))
 }

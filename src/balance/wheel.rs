@@ -28,13 +28,15 @@ pub(super) enum Entry {
     Points(Points),
 }
 
+/// Members, and what the part of each is worth: of the slots, and so of the sessions that the bound goes by.
+pub(super) type Shares<'a> = (&'a [Member], fn(&Member) -> u32);
+
 /// The slots, as places in the list of eligible members, and how to get in.
 #[derive(Debug)]
 pub(super) struct Wheel {
     pub(super) slots: Box<[u32]>,
     pub(super) entry: Entry,
     pub(super) bound: Option<LoadFactor>,
-    /// What a member's part of the wheel is worth, and so its part of the sessions that the bound goes by.
     share: fn(&Member) -> u32,
     /// The sum of all shares.
     shares: u64,
@@ -46,22 +48,14 @@ pub(super) fn hash(id: u64) -> u64 {
 }
 
 impl Wheel {
-    /// Shares by weight.
-    pub(super) fn new(slots: Box<[u32]>, entry: Entry, members: &[Member], bound: Option<LoadFactor>) -> Self {
-        let wheel = Self {
+    pub(super) fn new(slots: Box<[u32]>, entry: Entry, bound: Option<LoadFactor>, (members, share): Shares) -> Self {
+        Self {
             slots,
             entry,
             bound,
-            share: Member::share,
-            shares: 0,
-        };
-        wheel.with_shares(Member::share, members)
-    }
-
-    /// Other shares: for slots that don't go by weight.
-    pub(super) fn with_shares(self, share: fn(&Member) -> u32, members: &[Member]) -> Self {
-        let shares = members.iter().map(|member| u64::from(share(member))).sum();
-        Self { share, shares, ..self }
+            share,
+            shares: members.iter().map(|member| u64::from(share(member))).sum(),
+        }
     }
 
     /// Whose slot it is, or who comes next.
@@ -79,8 +73,10 @@ impl Wheel {
             let active = member.backend.active();
             if bound.allows(active, key.sessions, (self.share)(member), self.shares) {
                 // The bound stands only while the count does.
-                let seen = Some(active);
-                return Some(Choice { member, seen });
+                return Some(Choice {
+                    member,
+                    seen: Some(active),
+                });
             }
             above = above.or(Some(member));
         }

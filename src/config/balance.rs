@@ -120,6 +120,19 @@ pub(super) fn find_misfit(table: &Table, balance: Balance, backends: &[Backend],
     findings.add(at, path, format!("found {found}{default}, wanted {wanted}"));
 }
 
+/// Slots or virtual nodes of all backends.
+pub(super) fn slots(balance: Balance, backends: usize) -> usize {
+    let (slots, times) = match balance {
+        Balance::RoundRobin | Balance::LeastConnections | Balance::RandomTwo | Balance::Fastest => return 0,
+        Balance::Maglev { slots, .. } => (slots, 1),
+        Balance::Ring { hash, .. } => match hash {
+            RingHash::Xxh3 { virtual_nodes } => (virtual_nodes, backends),
+            RingHash::Quadratic { slots, .. } => (slots, 1),
+        },
+    };
+    usize::try_from(slots).unwrap_or(usize::MAX).saturating_mul(times)
+}
+
 /// What the hashing policies know a client by.
 pub(super) fn hash_key(table: &Table, findings: &mut Findings) -> Option<HashKey> {
     let words = [

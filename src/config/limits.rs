@@ -58,6 +58,9 @@ pub const SLOTS_MAX: u32 = 1 << 22;
 pub const VIRTUAL_NODES_MAX: u32 = 100_000;
 /// Virtual nodes of all backends of a ring together: 10 bytes each, sorted in a second at each change of the pool.
 pub const RING_POINTS_MAX: u32 = 1 << 22;
+/// Slots and virtual nodes of the whole file, a third more than its most backends have on rings of the default size: 1.4 GB at most,
+/// where a thousand services could ask for 40.
+pub const SLOTS_IN_FILE_MAX: usize = 1 << 27;
 /// A Maglev table of less than this is too coarse to be fair to more than two backends.
 pub const MAGLEV_SLOTS_MIN: u32 = 251;
 /// Beyond a hundred times the mean a bound bounds nothing.

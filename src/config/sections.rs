@@ -132,6 +132,9 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let backends = backends(table, whole, findings);
     if let Some(balance) = balance {
         balance::find_misfit(table, balance, &backends, findings);
+        if let Some(field) = table.get("balance") {
+            whole.count_slots(balance::slots(balance, backends.len()), &field, findings);
+        }
     }
     Some(Service {
         name: name?.to_owned(),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::problems::Findings;
 use super::reader::Field;
-use super::{BACKENDS_MAX, LISTENERS_MAX, SERVICES_MAX};
+use super::{BACKENDS_MAX, LISTENERS_MAX, SERVICES_MAX, SLOTS_IN_FILE_MAX};
 
 /// Values that may stand once.
 pub(super) struct Unique<T> {
@@ -41,15 +41,22 @@ pub(super) struct Whole {
     listeners_count: usize,
     backends: Vec<(SocketAddr, usize, String)>,
     backends_count: usize,
+    slots_count: usize,
 }
 
 impl Whole {
     pub(super) fn count_service(&mut self, field: &Field, findings: &mut Findings) {
-        count(&mut self.services_count, SERVICES_MAX, "services", field, findings);
+        count((&mut self.services_count, 1), SERVICES_MAX, "services", field, findings);
+    }
+
+    /// `more` slots or virtual nodes of a service's wheel.
+    pub(super) fn count_slots(&mut self, more: usize, field: &Field, findings: &mut Findings) {
+        let number = (&mut self.slots_count, more);
+        count(number, SLOTS_IN_FILE_MAX, "slots and virtual nodes", field, findings);
     }
 
     pub(super) fn count_backend(&mut self, field: &Field, findings: &mut Findings) {
-        count(&mut self.backends_count, BACKENDS_MAX, "backends", field, findings);
+        count((&mut self.backends_count, 1), BACKENDS_MAX, "backends", field, findings);
     }
 
     pub(super) fn service(&mut self, name: &str, field: &Field, findings: &mut Findings) {
@@ -58,7 +65,7 @@ impl Whole {
 
     pub(super) fn listener(&mut self, address: SocketAddr, field: &Field, findings: &mut Findings) {
         count(
-            &mut self.listeners_count,
+            (&mut self.listeners_count, 1),
             LISTENERS_MAX,
             "listen addresses",
             field,
@@ -100,10 +107,11 @@ impl Whole {
     }
 }
 
-/// One more; a finding at the first that is too many.
-fn count(number: &mut usize, most: usize, what: &str, field: &Field, findings: &mut Findings) {
-    *number = number.saturating_add(1);
-    if *number == most.saturating_add(1) {
+/// So many more; a finding at the first that is too many.
+fn count((number, more): (&mut usize, usize), most: usize, what: &str, field: &Field, findings: &mut Findings) {
+    let before = *number;
+    *number = before.saturating_add(more);
+    if before <= most && *number > most {
         findings.add(
             field.at,
             field.path.clone(),

@@ -36,6 +36,19 @@ pub struct Budget {
     pub pipes_per_worker: u32,
 }
 
+/// What needs descriptors besides sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    /// Threads.
+    pub workers: u16,
+    /// Addresses.
+    pub listeners: usize,
+    /// Of all services.
+    pub backends: usize,
+    /// Whether there is an admin port.
+    pub has_admin: bool,
+}
+
 /// Why nothing can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetError {
@@ -71,13 +84,13 @@ impl Budget {
     ///
     /// # Errors
     /// More sessions are wanted than can be carried, or hardly any can.
-    pub fn new(
-        fd_limit: u64,
-        wanted: Option<u32>,
-        workers: u16,
-        listeners: usize,
-        backends: usize,
-    ) -> Result<Self, BudgetError> {
+    pub fn new(fd_limit: u64, wanted: Option<u32>, parts: Parts) -> Result<Self, BudgetError> {
+        let Parts {
+            workers,
+            listeners,
+            backends,
+            has_admin,
+        } = parts;
         let workers = u64::from(workers.max(1));
         // A small limit is a small machine: what is set aside shrinks with it.
         let scale = fd_limit.checked_div(64).unwrap_or(0).max(1);
@@ -86,7 +99,11 @@ impl Budget {
             .unwrap_or(u64::MAX)
             .max(PROBES_MIN)
             .min(PROBES_MAX.min(scale.saturating_mul(2)));
-        let admin = ADMIN_MAX.min(scale.saturating_mul(4));
+        let admin = if has_admin {
+            ADMIN_MAX.min(scale.saturating_mul(4))
+        } else {
+            0
+        };
         let races = RACES_MAX.min(scale).max(workers);
         let fixed = BASE_FDS
             .saturating_add(workers.saturating_mul(FDS_PER_WORKER))
@@ -126,20 +143,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const PARTS: Parts = Parts {
+        workers: 2,
+        listeners: 1,
+        backends: 3,
+        has_admin: true,
+    };
+
     #[test]
     fn twenty_thousand_descriptors_carry_9500_sessions() {
-        let budget = Budget::new(20_000, None, 2, 1, 3).unwrap();
+        let budget = Budget::new(20_000, None, PARTS).unwrap();
         assert!(budget.sessions_max >= 9_500, "{budget:?}");
     }
 
     #[test]
     fn three_hundred_descriptors_still_serve() {
-        assert!(Budget::new(300, None, 2, 1, 3).unwrap().sessions_max >= 100);
+        assert!(Budget::new(300, None, PARTS).unwrap().sessions_max >= 100);
     }
 
     #[test]
     fn a_wish_beyond_the_limit_is_refused_with_what_can_be_done() {
-        let error = Budget::new(20_000, Some(50_000), 2, 1, 3).unwrap_err().to_string();
+        let error = Budget::new(20_000, Some(50_000), PARTS).unwrap_err().to_string();
         assert!(
             error.starts_with(
                 "runtime.max_connections: 50000 found; the file-descriptor limit of 20000 carries at most 9"
@@ -147,7 +171,7 @@ mod tests {
             "{error}"
         );
         assert!(
-            Budget::new(40, None, 2, 1, 3)
+            Budget::new(40, None, PARTS)
                 .unwrap_err()
                 .to_string()
                 .contains("raise it")
@@ -157,9 +181,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_worst_case_fits_under_the_limit(
-            fd_limit in 0..2_000_000_u64, wanted: Option<u16>, workers in 1..64_u16, listeners in 1..50_usize, backends in 1..5000_usize,
+            fd_limit in 0..2_000_000_u64, wanted: Option<u16>, workers in 1..64_u16, listeners in 1..50_usize, backends in 1..5000_usize, has_admin: bool,
         ) {
-            if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), workers, listeners, backends) {
+            if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), Parts { workers, listeners, backends, has_admin }) {
                 let workers = u64::from(workers);
                 let worst = BASE_FDS + FDS_PER_WORKER * workers + listeners as u64 + u64::from(budget.probes_max)
                     + 2 * u64::from(budget.admin_max)

@@ -26,7 +26,7 @@ const ONCE_BYTES: usize = 8192;
 /// Everything there is to tell now, as Prometheus reads it (`METRICS_CONTENT_TYPE`).
 #[must_use]
 pub fn render_metrics(services: &[Arc<Service>], counters: &Arc<ProcessCounters>, workers: usize) -> String {
-    let services: Vec<_> = services.iter().map(|service| Read::new(service)).collect();
+    let services: Vec<_> = services.iter().map(Read::new).collect();
     let backends = services.iter().map(|read| read.members.len()).sum::<usize>();
     let bytes = backends.saturating_mul(BACKEND_BYTES).saturating_add(ONCE_BYTES);
     let figures = Figures {

@@ -22,7 +22,7 @@ mod stop;
 mod view;
 
 pub use board::{Board, Event};
-pub use budget::{Budget, BudgetError};
+pub use budget::{Budget, BudgetError, Parts};
 pub use command::{Answer, Command, Commander, Outcome, Refusal, RefusalKind};
 pub use metrics::render_metrics;
 pub use running::Running;

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{bounded, unbounded};
 
 use super::board::{Board, Shown};
-use super::budget::{Budget, BudgetError};
+use super::budget::{Budget, BudgetError, Parts};
 use super::build::{Built, build};
 use super::command::{Commander, REQUESTS_QUEUED};
 use super::running::{ProberOrders, Running};
@@ -86,9 +86,14 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         .iter()
         .map(|listener| listener.socket.local_addr())
         .collect::<io::Result<Vec<_>>>()?;
+    let parts = Parts {
+        workers: workers_count,
+        listeners: listeners.len(),
+        backends: targets.len(),
+        has_admin: config.admin.listen != config::AdminListen::Off,
+    };
     let wanted = config.runtime.connections_max;
-    let budget =
-        Budget::new(fd_limit, wanted, workers_count, listeners.len(), targets.len()).map_err(StartError::Budget)?;
+    let budget = Budget::new(fd_limit, wanted, parts).map_err(StartError::Budget)?;
     let counters = Arc::new(ProcessCounters {
         log_drops: log_drops(),
         ..ProcessCounters::default()

@@ -88,6 +88,9 @@ impl Samples<'_> {
         labels: [(&'static str, &str); LABELS],
         value: impl EncodeGaugeValue,
     ) -> fmt::Result {
+        if LABELS == 0 {
+            return self.encoder.encode_gauge(&value); // an empty family would leave empty braces
+        }
         self.encoder.encode_family(&labels)?.encode_gauge(&value)
     }
 

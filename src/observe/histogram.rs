@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(counts, [2, 1, 0, 0, 0, 0, 0, 0, 1, 1]);
         assert_eq!(histogram.buckets().last(), Some((f64::INFINITY, 1)));
         assert_eq!(histogram.count(), 5);
-        assert!((histogram.sum_seconds() - 7200.002_002).abs() < 1e-6);
+        assert!((histogram.sum_seconds() - 7_200.002_002).abs() < 1e-6);
     }
 
     #[test]

@@ -38,6 +38,17 @@ fn one_more_than_the_limit_is_told_once() {
         services,
         ["f:4001:1: service[1000]: found more than 1000 services, wanted at most 1000 in a file"]
     );
+    let wheels = many("", 34, |index| {
+        format!(
+            "[[service]]\nname=\"{index}\"\nlisten=\"127.0.0.1:0\"\nbackend=[{{name=\"b\",address=\"127.0.0.1:1\"}}]\nbalance=\"ring\"\nhash=\"quadratic\"\nslots=4194304\n"
+        )
+    });
+    assert_eq!(
+        wheels,
+        [
+            "f:229:9: service[32].balance: found more than 134217728 slots and virtual nodes, wanted at most 134217728 in a file"
+        ]
+    );
     let service = "[[service]]\nname=\"a\"\nlisten=\"127.0.0.1:0\"\n";
     let backends = many(service, config::BACKENDS_MAX + 1, |index| {
         format!("[[service.backend]]\nname=\"{index}\"\naddress=\"127.0.0.1:1\"\n")

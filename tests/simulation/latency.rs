@@ -114,7 +114,7 @@ fn of_a_later_question_only_the_answer_counts() {
         says(&mut stage, BACKEND, 20 * MILLI);
     }
     says(&mut stage, CLIENT, EVERY);
-    resets(&mut stage, BACKEND);
+    resets(&stage, BACKEND);
     settle(&mut stage);
     assert_eq!(stage.world.latencies, [20 * MILLI; 2], "{}", story(&stage));
     assert_eq!(stage.world.unanswered, [], "{}", story(&stage));
