@@ -54,6 +54,7 @@
 //! |---|---|
 //! | a key of lb.toml | `config/shapes.rs`, `config/values.rs`; what it does: `control/build.rs` |
 //! | an endpoint of the API | `admin/routes.rs`; its shape: `api/`; what it changes: `control/commands.rs` |
+//! | the dashboard | `admin/dashboard/`: plain files, `main.js` puts them together; who serves them: `admin/assets.rs` |
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
 //! | how a backend warms up | `control/ramps.rs` |

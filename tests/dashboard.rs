@@ -104,6 +104,8 @@ fn the_page_shows_what_the_api_tells() {
     assert!(about.contains(status["version"].as_str().unwrap()), "{about}");
     assert_eq!(browser.text(&cell("b", ".share")).as_deref(), Some("75.0\u{a0}%"));
     wait_for_pictures(&browser);
+    // Plotly's own would be one that the content policy has no word for.
+    assert_eq!(browser.run("return document.querySelectorAll('style').length"), 0);
     assert_no_complaints(&browser, false);
     drop(browser);
 }

@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ pub(crate) struct Browser {
     session: String,
     /// Ends the driver, after the window.
     _program: Program,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Browser {
@@ -29,6 +31,9 @@ impl Browser {
             }
             found => assert!(found.unwrap().status.success(), "chromedriver --version"),
         }
+        // One at a time: a browser keeps a small machine busy for seconds, and what the others wait for has deadlines.
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut command = Command::new("chromedriver");
         command.arg("--port=0");
         let program = Program::captured(command);
@@ -56,6 +61,7 @@ impl Browser {
             driver,
             session: session.to_owned(),
             _program: program,
+            _turn: turn,
         })
     }
 

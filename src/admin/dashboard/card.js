@@ -121,7 +121,7 @@ export class Card {
 
 function facts(service, backend, now) {
   const { health, connections, process } = backend;
-  const since = health.since ? `, checks say ${health.status} since ${ago(health.since, now).replace(" ago", "")}` : "";
+  const since = health.since ? `, checks say ${health.status} for ${span((now - Date.parse(health.since)) / 1000)}` : "";
   const cpu = process?.cpu_percent ?? null;
   return [
     ["State", `${backend.state}${since}`],

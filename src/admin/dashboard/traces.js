@@ -119,9 +119,15 @@ export function halfHour(parts, series, service, isDark) {
       fillpattern: { shape: part.colour.pattern, fillmode: "overlay", fgcolor: THEMES[theme].ground, size: 6, solidity: 0.3 },
     };
   });
-  const layout = timeLayout(theme, series.times.at(-1), HALF_HOUR_MILLISECONDS, parts.length);
+  const layout = timeLayout(theme, series.times.at(-1), halfHourSpan(pieces.times), parts.length);
   layout.xaxis.tickformat = "%H:%M";
   return { data, layout };
+}
+
+/// Half an hour, or less while there is less: never less than two minutes.
+function halfHourSpan(times) {
+  const there = times.length > 0 ? times.at(-1) - times[0] : 0;
+  return Math.min(HALF_HOUR_MILLISECONDS, Math.max(there, 2 * MINUTE_MILLISECONDS));
 }
 
 function line(part, theme, x, y) {
