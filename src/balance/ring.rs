@@ -9,11 +9,12 @@ use twox_hash::XxHash3_64;
 use super::LoadFactor;
 use super::points::Points;
 use super::wheel::{Entry, Wheel};
-use crate::pool::{Member, Pool, Ramp};
+use crate::pool::{Admin, Member, Pool, Ramp};
 
 pub(super) fn wheel(pool: &Pool, virtual_nodes: u32, bound: Option<LoadFactor>) -> Wheel {
     // Of all, also those that are down: when one goes and comes, the others' points stay.
-    let greatest = pool.members().iter().map(|member| member.weight).max().unwrap_or(0);
+    let staying = pool.members().iter().filter(|member| member.admin != Admin::Leaving);
+    let greatest = staying.map(|member| member.weight).max().unwrap_or(0);
     let members = pool.eligible();
     let mut points: Vec<(u32, u32)> = Vec::new();
     for (place, member) in (0_u32..).zip(members) {

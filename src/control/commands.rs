@@ -1,21 +1,23 @@
 //! Carrying out what is asked for: backends come, change and go while everything runs.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::Event;
 use super::build;
 use super::command::{Answer, Command, Outcome, Refusal, RefusalKind, Request};
 use super::leaving::Leaving;
 use super::running::Running;
+use super::steering::check_fit;
 use super::view::{self, Now};
 use crate::api;
 use crate::config;
 use crate::health::Order;
+use crate::observe::End;
 use crate::pool::{Admin, Health, Member, Origin, Pool};
 use crate::sys::Clock;
 use crate::types::BackendId;
+use crate::worker;
 
 impl Running {
     /// Carries out a command, and answers it.
@@ -26,6 +28,7 @@ impl Running {
 
     fn carry_out(&mut self, command: &Command) -> Outcome {
         match command {
+            Command::Reload => self.reload().map(Answer::Reloaded),
             Command::Add { service, backend } => self.add(self.place(service)?, backend),
             Command::Change {
                 service,
@@ -101,17 +104,18 @@ impl Running {
         );
         member.origin = Origin::Api;
         member.health_since = Clock::now();
+        let now = Clock::now();
+        member.ramp = steering.ramps.first();
         let pool = pool.with(member.clone());
-        steering.check_fit(&pool)?;
+        check_fit(&steering.settings, &pool)?;
         self.next_backend = self.next_backend.saturating_add(1);
         steering.next_number = steering.next_number.saturating_add(1);
-        if steering.settings.health.slow_start.is_some() {
-            steering.ramps.begin(id, Clock::now());
-        }
+        steering.ramps.begin(id, now);
         self.watch(place, &member);
         self.put(place, pool);
-        self.tell_of(place, &member.backend.name, "added by the API");
-        self.shown(place, id).map(Answer::Backend).ok_or_else(Refusal::stopping)
+        let shown = self.shown(place, id).ok_or_else(Refusal::stopping)?;
+        self.tell_of(place, &shown, "added by the API");
+        Ok(Answer::Backend(shown))
     }
 
     fn change(&mut self, place: usize, name: &str, change: &api::BackendChange) -> Outcome {
@@ -127,33 +131,39 @@ impl Running {
         let is_back = before.admin == Admin::Maintenance && admin != Admin::Maintenance;
         let is_leaving_checks = admin == Admin::Maintenance && before.admin != Admin::Maintenance;
         let now = Clock::now();
-        let Some(service) = self.services.get(place) else {
+        let (Some(service), Some(steering)) = (self.services.get(place), self.steering.get_mut(place)) else {
             return Err(Refusal::stopping());
         };
+        let first_ramp = steering.ramps.first();
         let changed = service.balancer().pool().changed(|member| {
             if member.backend.id != id {
                 return;
             }
             member.weight = weight.unwrap_or(member.weight);
             member.admin = admin;
-            if is_back && member.health == Health::Down {
+            if is_back {
                 // What was found before is old: it is used until a check says otherwise, as one that is new.
                 (member.health, member.health_since) = (Health::Up, now);
+                member.ramp = first_ramp;
             }
         });
         if let Some(pool) = changed {
-            if let Some(steering) = self.steering.get(place) {
-                steering.check_fit(&pool)?;
+            check_fit(&steering.settings, &pool)?;
+            if is_back {
+                before.backend.begin_checks();
+                before.backend.forget_failures();
+                steering.ramps.begin(id, now);
             }
             self.put(place, pool);
             if is_leaving_checks {
                 self.prober_orders.give(Order::Forget(id));
             }
             if is_back {
-                before.backend.forget_failures();
                 self.watch(place, &before);
             }
-            self.tell_of(place, name, &told(&before, weight, change.state));
+            if let Some(shown) = self.shown(place, id) {
+                self.tell_of(place, &shown, &told(&before, weight, change.state));
+            }
         }
         self.shown(place, id).map(Answer::Backend).ok_or_else(Refusal::stopping)
     }
@@ -185,7 +195,7 @@ impl Running {
             _ => format!("removed; {left} connections may finish"),
         };
         let shown = self.shown(place, id).ok_or_else(Refusal::stopping)?;
-        self.tell_of(place, name, &said);
+        self.tell_of(place, &shown, &said);
         Ok(if left == 0 {
             Answer::Gone(shown)
         } else {
@@ -228,63 +238,50 @@ impl Running {
     }
 
     fn listens_at(&self, address: std::net::SocketAddr) -> bool {
-        self.addresses.iter().any(|ours| {
-            let is_everywhere = ours.ip().is_unspecified() && address.ip().is_loopback();
-            ours.port() == address.port() && (ours.ip() == address.ip() || is_everywhere)
+        let ip = address.ip().to_canonical();
+        let ours = self.sockets.addresses().chain(self.own_addresses.iter().copied());
+        ours.into_iter().any(|ours| {
+            let own = ours.ip().to_canonical();
+            let is_everywhere = own.is_unspecified() && ip.is_loopback() && own.is_ipv4() == ip.is_ipv4();
+            ours.port() == address.port() && (own == ip || is_everywhere)
         })
     }
 
     /// Logs and tells a backend's state.
-    fn tell_of(&self, place: usize, name: &str, reason: &str) {
+    fn tell_of(&self, place: usize, backend: &api::Backend, reason: &str) {
         let Some(service) = self.services.get(place) else {
             return;
         };
-        log::info!("{}: {name}: {reason}", service.name);
-        let balancer = service.balancer();
-        let state = balancer.pool().named(name).map(view::state);
-        self.board.tell(Event::Backend(api::BackendEvent {
-            time: Now::read().text(),
-            service: service.name.to_string(),
-            backend: name.to_owned(),
-            state,
-            reason: reason.to_owned(),
-        }));
+        log::info!("{}: {}: {reason}", service.name, backend.name);
+        self.board
+            .tell_backend(service, &backend.name, Some(backend.state), reason);
     }
 
-    /// Lets go of those whose last session has ended, and ends those whose time is over.
+    /// Lets go of those whose last session has ended, and ends those whose time is over: one order a worker, however many they are.
     pub(super) fn see_off(&mut self) {
         let now = Clock::now();
-        for place in 0..self.services.len() {
-            let (Some(service), Some(steering)) = (self.services.get(place), self.steering.get_mut(place)) else {
-                continue;
-            };
-            let unlisted: HashMap<BackendId, ()> = steering
-                .leaving
-                .iter_mut()
-                .filter_map(|leaving| leaving.unlist().map(|id| (id, ())))
-                .collect();
-            if !unlisted.is_empty() {
-                let pool = service
-                    .balancer()
-                    .pool()
-                    .without(|member| unlisted.contains_key(&member.backend.id));
-                steering.put(service, pool);
+        let mut overdue = HashSet::new();
+        for (service, steering) in self.services.iter().zip(&mut self.steering) {
+            overdue.extend(steering.see_off(service, &self.board, now));
+        }
+        for departing in &mut self.departing {
+            for order in departing.go_on(now) {
+                self.prober_orders.give(order);
             }
-            let (service, workers) = (Arc::clone(service), &self.worker_handles);
-            steering.leaving.retain_mut(|leaving| {
-                if leaving.is_gone() {
-                    service.retire(&leaving.backend);
-                    return false;
-                }
-                leaving.end_if_due(now, &service.name, workers);
-                true
-            });
+            overdue.extend(departing.steering.see_off(&departing.service, &self.board, now));
+        }
+        self.departing.retain(|departing| !departing.is_gone());
+        if !overdue.is_empty() {
+            let overdue = Arc::new(overdue);
+            for worker in &self.worker_handles {
+                worker.order(worker::Order::EndOn(Arc::clone(&overdue), End::BackendRemoved));
+            }
         }
     }
 
     /// Whether anybody is on the way out.
     pub(super) fn has_leaving(&self) -> bool {
-        self.steering.iter().any(|steering| !steering.leaving.is_empty())
+        !self.departing.is_empty() || self.steering.iter().any(|steering| !steering.leaving.is_empty())
     }
 }
 
@@ -296,8 +293,12 @@ fn told(before: &Member, weight: Option<u16>, state: Option<api::WantedState>) -
     }
     match state {
         Some(api::WantedState::Active) if before.admin != Admin::Active => said.push("in use again".to_owned()),
-        Some(api::WantedState::Draining) => said.push("draining: no new connections".to_owned()),
-        Some(api::WantedState::Maintenance) => said.push("maintenance: neither connections nor checks".to_owned()),
+        Some(api::WantedState::Draining) if before.admin != Admin::Draining => {
+            said.push("draining: no new connections".to_owned());
+        }
+        Some(api::WantedState::Maintenance) if before.admin != Admin::Maintenance => {
+            said.push("maintenance: neither connections nor checks".to_owned());
+        }
         _ => {}
     }
     said.join(", ")

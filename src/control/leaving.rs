@@ -1,12 +1,11 @@
 //! A backend on its way out: no new sessions, the old ones to a deadline, and its figures to its service at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{Ordering::Acquire, fence};
 use std::time::Duration;
 
-use crate::observe::End;
-use crate::pool::Backend;
+use crate::pool::{Backend, BackendTotals};
 use crate::types::{BackendId, Moment};
-use crate::worker::{Order, WorkerHandle};
 
 /// After its deadline the workers are told again so often: a connect that was under way may have come to stand since.
 const TELL_AGAIN: Duration = Duration::from_secs(1);
@@ -16,7 +15,9 @@ pub(super) struct Leaving {
     pub(super) backend: Arc<Backend>,
     /// When its sessions are ended.
     end_at: Moment,
-    is_listed: bool,
+    /// What it had seen when its pool let go of it; `None` = it is a member still.
+    counted: Option<BackendTotals>,
+    is_told: bool,
 }
 
 impl Leaving {
@@ -24,41 +25,49 @@ impl Leaving {
         Self {
             backend,
             end_at,
-            is_listed: true,
+            counted: None,
+            is_told: false,
         }
     }
 
-    /// Its id, once: when it has no session any more, so that its pool may forget it.
-    pub(super) fn unlist(&mut self) -> Option<BackendId> {
-        let is_due = self.is_listed && self.backend.active() == 0;
-        if is_due {
-            self.is_listed = false;
+    /// Once, when it has no session any more, so that its pool may forget it: what it has seen.
+    pub(super) fn unlist(&mut self) -> Option<(BackendId, BackendTotals)> {
+        if self.counted.is_some() || self.backend.active() > 0 {
+            return None;
         }
-        is_due.then_some(self.backend.id)
+        let totals = self.backend.totals();
+        self.counted = Some(totals);
+        Some((self.backend.id, totals))
     }
 
-    /// Whether nobody can count on it any more: no pool lists it, no worker picks from an old one, no session holds it. Exact, since
-    /// each of them owns a reference.
-    pub(super) fn is_gone(&self) -> bool {
-        !self.is_listed && Arc::strong_count(&self.backend) == 1
+    /// What it has seen since its pool let go of it, once nobody can count on it any more: no pool lists it, no worker picks from an
+    /// old one, no session holds it. Exact, since each of them owns a reference.
+    pub(super) fn gone(&self) -> Option<BackendTotals> {
+        let counted = self.counted?;
+        if Arc::strong_count(&self.backend) > 1 {
+            return None;
+        }
+        // The count is read relaxed; what others wrote before they let go is to be seen from here on.
+        fence(Acquire);
+        Some(self.backend.totals().since(&counted))
     }
 
-    /// Ends its sessions if their time is over.
-    pub(super) fn end_if_due(&mut self, now: Moment, service: &str, workers: &[WorkerHandle]) {
+    /// Its id, if its time is over and it has sessions still.
+    pub(super) fn overdue(&mut self, now: Moment, service: &str) -> Option<BackendId> {
         if now < self.end_at {
-            return;
+            return None;
         }
         self.end_at = now.plus(TELL_AGAIN);
         let left = self.backend.active();
         if left == 0 {
-            return;
+            return None;
         }
-        log::warn!(
-            "{service}: {}: removed, and its time to drain is over: {left} connections are reset",
-            self.backend.name
-        );
-        for worker in workers {
-            worker.order(Order::EndOn(self.backend.id, End::BackendRemoved));
+        if !std::mem::replace(&mut self.is_told, true) {
+            log::warn!(
+                "{service}: {}: removed, and its time to drain is over: {left} connections are reset",
+                self.backend.name
+            );
         }
+        Some(self.backend.id)
     }
 }

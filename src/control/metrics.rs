@@ -4,6 +4,7 @@
 //! backend and every word (an end, a reason, a histogram that nothing has fed) is left out: with a thousand backends that is half
 //! of the page.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,7 +15,7 @@ use crate::observe::metrics::{self, Metric};
 use crate::observe::{END_COUNT, End, Exposed, Exposition, Histogram, ProcessCounters, Samples, ServiceTotals, page};
 use crate::pool::{Backend, Health, Member};
 use crate::service::Service;
-use crate::types::ConnectFailure;
+use crate::types::{BackendId, ConnectFailure};
 
 /// The label of what belongs to no backend.
 const NO_BACKEND: &str = "";
@@ -44,14 +45,26 @@ struct Read {
     service: Arc<Service>,
     totals: ServiceTotals,
     members: Vec<Member>,
+    /// Of sessions whose backend is shown no more.
+    ends_elsewhere: [u64; END_COUNT],
 }
 
 impl Read {
     fn new(service: &Arc<Service>) -> Self {
+        let balancer = service.balancer();
+        let pool = balancer.pool();
+        let members: Vec<Member> = listed(pool).cloned().collect();
+        let shown: HashSet<BackendId> = members.iter().map(|member| member.backend.id).collect();
+        let hidden = pool
+            .members()
+            .iter()
+            .filter(|member| !shown.contains(&member.backend.id));
+        let elsewhere = hidden.fold(*pool.retired(), |sum, member| sum.plus(&member.backend.totals()));
         Self {
             service: Arc::clone(service),
             totals: service.counters.totals(),
-            members: listed(service.balancer().pool()).cloned().collect(),
+            members,
+            ends_elsewhere: elsewhere.ends,
         }
     }
 
@@ -97,7 +110,11 @@ impl Figures {
                 }
                 Ok(())
             };
-            tell(NO_BACKEND, read.totals.ends_without_backend)?;
+            let mut elsewhere = read.totals.ends_without_backend;
+            for (sum, more) in elsewhere.iter_mut().zip(read.ends_elsewhere) {
+                *sum = sum.saturating_add(more);
+            }
+            tell(NO_BACKEND, elsewhere)?;
             for (_, backend) in read.backends() {
                 tell(&backend.name, backend.ends())?;
             }

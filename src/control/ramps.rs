@@ -27,6 +27,12 @@ impl Ramps {
         }
     }
 
+    /// What one has that comes up just now.
+    pub(super) fn first(&self) -> Ramp {
+        self.slow_start
+            .map_or(Ramp::FULL, |whole| Ramp::after(Duration::ZERO, whole))
+    }
+
     /// A backend came up.
     pub(super) fn begin(&mut self, backend: BackendId, now: Moment) {
         if self.slow_start.is_some() {

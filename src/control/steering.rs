@@ -1,22 +1,32 @@
 //! How the pool of one service is changed, and what is remembered for that. The control thread's alone.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::board::{Board, Event};
+use super::board::Board;
 use super::build::policy;
 use super::command::{Refusal, RefusalKind};
 use super::leaving::Leaving;
 use super::ramps::Ramps;
-use super::view::{self, Now};
-use crate::api;
+use super::view;
 use crate::balance::{Balancer, PolicyName};
 use crate::config;
 use crate::health::Change;
-use crate::pool::{Admin, Health, Pool};
+use crate::pool::{Admin, BackendTotals, Health, Member, Pool, Ramp};
 use crate::service::Service;
 use crate::sys::Clock;
+use crate::types::{BackendId, Moment};
+
+/// Whether the policy has a place for each member.
+pub(super) fn check_fit(settings: &config::Service, pool: &Pool) -> Result<(), Refusal> {
+    let staying = pool.members().iter().filter(|member| member.admin != Admin::Leaving);
+    let shapes: Vec<(u16, bool)> = staying.map(|member| (member.weight, member.backup)).collect();
+    settings.balance.misfit(&shapes).map_or(Ok(()), |misfit| {
+        let config::Misfit { key, found, wanted } = misfit;
+        let message = format!("{}: {key} = {found} doesn't fit, wanted {wanted}", settings.name);
+        Err(Refusal::new(RefusalKind::Limit, message))
+    })
+}
 
 /// How a service's pool is changed.
 pub(super) struct Steering {
@@ -46,84 +56,110 @@ impl Steering {
         }
     }
 
-    /// Whether the policy has a place for each member.
-    pub(super) fn check_fit(&self, pool: &Pool) -> Result<(), Refusal> {
-        let staying = pool.members().iter().filter(|member| member.admin != Admin::Leaving);
-        let shapes: Vec<(u16, bool)> = staying.map(|member| (member.weight, member.backup)).collect();
-        self.settings.balance.misfit(&shapes).map_or(Ok(()), |misfit| {
-            let config::Misfit { key, found, wanted } = misfit;
-            let message = format!("{}: {key} = {found} doesn't fit, wanted {wanted}", self.settings.name);
-            Err(Refusal::new(RefusalKind::Limit, message))
-        })
+    /// Follows another part of the file. Whether the policy is another.
+    pub(super) fn retune(&mut self, settings: config::Service) -> bool {
+        if self.settings.health.slow_start != settings.health.slow_start {
+            self.ramps = Ramps::new(settings.health.slow_start);
+        }
+        let is_another = self.settings.balance != settings.balance;
+        self.policy = policy(settings.balance);
+        self.settings = settings;
+        is_another
     }
 
     /// Puts a pool in force.
     pub(super) fn put(&mut self, service: &Service, pool: Pool) {
         let began = Clock::now();
+        let had_any = !service.balancer().pool().eligible().is_empty();
+        if had_any && pool.eligible().is_empty() {
+            log::error!(
+                "{}: no backend is up; its clients are refused until one is",
+                service.name
+            );
+        }
         service.swap_balancer(Balancer::new(pool, self.policy));
         self.rebuild = Clock::now().since(began);
+    }
+
+    /// Lets go of those whose last session has ended. Whose time is over is returned: their sessions are to be ended.
+    pub(super) fn see_off(&mut self, service: &Service, board: &Board, now: Moment) -> Vec<BackendId> {
+        let unlisted: HashMap<BackendId, BackendTotals> = self.leaving.iter_mut().filter_map(Leaving::unlist).collect();
+        if !unlisted.is_empty() {
+            let pool = service.balancer().pool().without(&unlisted);
+            let gone = self
+                .leaving
+                .iter()
+                .filter(|leaving| unlisted.contains_key(&leaving.backend.id));
+            for leaving in gone.filter(|leaving| pool.named(&leaving.backend.name).is_none()) {
+                board.tell_backend(service, &leaving.backend.name, None, "gone");
+            }
+            self.put(service, pool);
+        }
+        let mut late = BackendTotals::default();
+        self.leaving.retain(|leaving| {
+            let more = leaving.gone();
+            late = late.plus(&more.unwrap_or_default());
+            more.is_none()
+        });
+        if late != BackendTotals::default() {
+            self.put(service, service.balancer().pool().with_retired(&late));
+        }
+        let overdue = self
+            .leaving
+            .iter_mut()
+            .filter_map(|leaving| leaving.overdue(now, &service.name));
+        overdue.collect()
     }
 
     /// Puts in force what follows from these verdicts and from the time, and says so once.
     pub(super) fn apply(&mut self, service: &Service, board: &Board, changes: &[&Change]) {
         let now = Clock::now();
-        // Of several on one backend the last one counts.
-        let verdicts: HashMap<_, _> = changes.iter().map(|change| (change.backend, change.health)).collect();
         let before = service.balancer();
+        // Of several on one backend the last one counts; what an older row of checks found doesn't.
+        let verdicts: HashMap<BackendId, &Change> = changes.iter().map(|change| (change.backend, *change)).collect();
+        let verdict = |member: &Member| {
+            let change = verdicts.get(&member.backend.id)?;
+            (change.row == member.backend.check_row()).then_some(*change)
+        };
         for member in before.pool().members() {
-            match verdicts.get(&member.backend.id) {
+            match verdict(member).map(|change| change.health) {
                 Some(Health::Up) if member.health == Health::Down => self.ramps.begin(member.backend.id, now),
                 Some(Health::Down) => self.ramps.end(member.backend.id),
                 _ => {}
             }
         }
         let changed = before.pool().changed(|member| {
-            let id = member.backend.id;
-            if let Some(health) = verdicts.get(&id)
-                && *health != member.health
+            if let Some(change) = verdict(member)
+                && change.health != member.health
             {
-                (member.health, member.health_since) = (*health, now);
+                (member.health, member.health_since) = (change.health, now);
             }
-            member.ramp = self.ramps.of(id, now);
+            member.ramp = self.ramps.of(member.backend.id, now);
         });
         self.ramps.tidy(now);
-        let Some(pool) = changed else { return };
-        let is_empty = pool.eligible().is_empty();
-        self.put(service, pool.clone());
-        tell(service, board, &pool, changes);
-        if is_empty && !before.pool().eligible().is_empty() {
-            log::error!(
-                "{}: no backend is up; its clients are refused until one is",
-                service.name
-            );
+        if let Some(pool) = changed {
+            self.put(service, pool);
+        }
+        let after = service.balancer();
+        for (was, is) in before.pool().members().iter().zip(after.pool().members()) {
+            tell(service, board, was, is, verdict(is));
         }
     }
 }
 
-fn tell(service: &Service, board: &Board, pool: &Pool, changes: &[&Change]) {
-    if changes.is_empty() {
-        return;
+/// Says what became of a member.
+fn tell(service: &Service, board: &Board, was: &Member, is: &Member, change: Option<&Change>) {
+    let name = &is.backend.name;
+    let has_changed = was.health != is.health;
+    let reason = match change {
+        Some(change) => &change.reason,
+        None if was.ramp != is.ramp && is.ramp == Ramp::FULL => "it has all its weight",
+        None => return,
+    };
+    match (has_changed, is.health) {
+        (true, Health::Up) => log::info!("{}: {name} is up: {reason}", service.name),
+        (true, Health::Down) => log::warn!("{}: {name} is down: {reason}", service.name),
+        (false, _) => log::debug!("{}: {name}: {reason}", service.name),
     }
-    let members: HashMap<_, _> = pool
-        .members()
-        .iter()
-        .map(|member| (member.backend.id, member))
-        .collect();
-    for change in changes {
-        let Some(member) = members.get(&change.backend) else {
-            continue;
-        };
-        let name: &Arc<str> = &member.backend.name;
-        match change.health {
-            Health::Up => log::info!("{}: {name} is up: {}", service.name, change.reason),
-            Health::Down => log::warn!("{}: {name} is down: {}", service.name, change.reason),
-        }
-        board.tell(Event::Backend(api::BackendEvent {
-            time: Now::read().text(),
-            service: service.name.to_string(),
-            backend: name.to_string(),
-            state: Some(view::state(member)),
-            reason: change.reason.clone(),
-        }));
-    }
+    board.tell_backend(service, name, Some(view::state(is)), reason);
 }

@@ -41,6 +41,8 @@ pub struct Change {
     pub service: ServiceId,
     /// Which backend.
     pub backend: BackendId,
+    /// In which row of its checks; see [`Backend::check_row`].
+    pub row: u32,
     /// What it is now.
     pub health: Health,
     /// Why, in words: "connection refused by 127.0.0.1:9002, 3 checks in a row".
@@ -50,7 +52,8 @@ pub struct Change {
 /// What `control` may ask of the health thread.
 #[derive(Debug)]
 pub enum Order {
-    /// One more backend to check, from now on; as if it were up until a verdict changes that.
+    /// A backend to check from now on, as if it were up until a verdict changes that; or, of one that is checked already, another way
+    /// to check it: what was found so far stands.
     Watch(Target),
     /// One less.
     Forget(BackendId),
@@ -102,6 +105,8 @@ impl Prober {
 /// One backend and where its checks stand.
 struct Watched {
     target: Target,
+    /// Which row of checks this is; see [`Backend::check_row`].
+    row: u32,
     streak: Streak,
     probe: Option<Probe>,
     /// When that, or the last one, began.
@@ -151,7 +156,7 @@ impl<'a> Loop<'a> {
         let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         for (target, place) in targets.values().zip(0_u32..) {
             let offset = schedule::first(place, count, target.plan.interval);
-            turn.watch(target.clone(), now.plus(offset));
+            turn.watch(target.clone(), now.plus(offset), None);
         }
         drop(targets);
         Ok(turn)
@@ -164,6 +169,7 @@ impl<'a> Loop<'a> {
             let change = Change {
                 service: target.service,
                 backend: target.backend.id,
+                row: target.backend.check_row(),
                 health: Health::Up,
                 reason,
             };
@@ -218,14 +224,17 @@ impl<'a> Loop<'a> {
         self.prober.doorbell.over();
     }
 
-    fn watch(&mut self, target: Target, first: Moment) {
+    /// The first probe is due at `first`; `known` is what was found of it before.
+    fn watch(&mut self, target: Target, first: Moment, known: Option<Watched>) {
         let id = target.backend.id;
+        let (streak, generation) = known.map_or((Streak::new(), 0), |known| (known.streak, known.generation));
         let watched = Watched {
+            row: target.backend.check_row(),
             target,
-            streak: Streak::new(),
+            streak,
             probe: None,
             began: self.now,
-            generation: 0,
+            generation,
             place: first,
             armed: Moment::NEVER,
         };
@@ -240,7 +249,11 @@ impl<'a> Loop<'a> {
                     .targets
                     .borrow_mut()
                     .insert(target.backend.id, target.clone());
-                self.watch(target, self.now);
+                let known = self.watched.remove(&target.backend.id);
+                if known.as_ref().is_some_and(|known| known.probe.is_some()) {
+                    self.under_way = self.under_way.saturating_sub(1);
+                }
+                self.watch(target, self.now, known);
             }
             Order::Forget(id) => {
                 self.prober.targets.borrow_mut().remove(&id);
@@ -333,6 +346,7 @@ impl<'a> Loop<'a> {
         }
         let plan = &watched.target.plan;
         let checks = &watched.target.backend.checks;
+        let is_first_good = checks.latency().is_none() && matches!(finding, Finding::Good);
         let found = match finding {
             Finding::Good => {
                 checks.note_good(self.now, self.now.since(watched.began));
@@ -359,15 +373,23 @@ impl<'a> Loop<'a> {
         };
         if let Some((health, words)) = found {
             log::trace!("check of {}: {words}", watched.target.backend.name);
-            if let Some(in_a_row) = watched.streak.note(health, plan.rise, plan.fall) {
-                if health == Health::Up {
-                    watched.target.backend.forget_failures();
-                }
+            let verdict = watched.streak.note(health, plan.rise, plan.fall);
+            if verdict.is_some() && health == Health::Up {
+                watched.target.backend.forget_failures();
+            }
+            let reason = match verdict {
+                Some(in_a_row) => Some(format!("{words}, {} in a row", count(in_a_row, "check"))),
+                // It was trusted, and now it is known.
+                None if is_first_good && watched.streak.health() == Health::Up => Some(words),
+                None => None,
+            };
+            if let Some(reason) = reason {
                 let change = Change {
                     service: watched.target.service,
                     backend: id,
+                    row: watched.row,
                     health,
-                    reason: format!("{words}, {} in a row", count(in_a_row, "check")),
+                    reason,
                 };
                 tell(&self.prober.changes, change);
             }
@@ -412,6 +434,7 @@ impl<'a> Loop<'a> {
         let change = Change {
             service: watched.target.service,
             backend,
+            row: watched.row,
             health: Health::Down,
             reason: format!("{words}, {} in a row", count(in_a_row, "connect")),
         };

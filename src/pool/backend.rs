@@ -21,9 +21,10 @@ pub struct Backend {
     /// Where it listens.
     pub address: BackendAddr,
     /// Live sessions it may have; `u32::MAX` = no limit.
-    connections_max: u32,
+    connections_max: AtomicU32,
     /// Failed connects in a row after which traffic tells the prober; 0 = never.
-    fall: u32,
+    fall: AtomicU32,
+    check_row: AtomicU32,
     active: CachePadded<AtomicU32>,
     failed_in_a_row: CachePadded<AtomicU32>,
     seen: CachePadded<Seen>,
@@ -86,18 +87,42 @@ pub struct BackendTotals {
     pub bytes_to_backend: u64,
     /// Bytes to clients.
     pub bytes_to_client: u64,
+    /// How sessions ended, by [`End::ALL`]'s order.
+    pub ends: [u64; END_COUNT],
 }
 
 impl BackendTotals {
     /// Both together.
     #[must_use]
-    pub const fn plus(self, other: &Self) -> Self {
+    pub fn plus(self, other: &Self) -> Self {
+        let mut ends = self.ends;
+        for (sum, more) in ends.iter_mut().zip(other.ends) {
+            *sum = sum.saturating_add(more);
+        }
         Self {
+            ends,
             active: self.active.saturating_add(other.active),
             connected: self.connected.saturating_add(other.connected),
             failed: self.failed.saturating_add(other.failed),
             bytes_to_backend: self.bytes_to_backend.wrapping_add(other.bytes_to_backend),
             bytes_to_client: self.bytes_to_client.wrapping_add(other.bytes_to_client),
+        }
+    }
+
+    /// What came since `earlier`, a reading of the same counters; nobody is active.
+    #[must_use]
+    pub fn since(self, earlier: &Self) -> Self {
+        let mut ends = self.ends;
+        for (sum, less) in ends.iter_mut().zip(earlier.ends) {
+            *sum = sum.saturating_sub(less);
+        }
+        Self {
+            ends,
+            active: 0,
+            connected: self.connected.saturating_sub(earlier.connected),
+            failed: self.failed.saturating_sub(earlier.failed),
+            bytes_to_backend: self.bytes_to_backend.wrapping_sub(earlier.bytes_to_backend),
+            bytes_to_client: self.bytes_to_client.wrapping_sub(earlier.bytes_to_client),
         }
     }
 }
@@ -117,8 +142,9 @@ impl Backend {
             id,
             name: name.into(),
             address,
-            connections_max: connections_max.unwrap_or(u32::MAX),
-            fall,
+            connections_max: AtomicU32::new(connections_max.unwrap_or(u32::MAX)),
+            fall: AtomicU32::new(fall),
+            check_row: AtomicU32::new(0),
             active: CachePadded::default(),
             failed_in_a_row: CachePadded::default(),
             seen: CachePadded::new(Seen::new()),
@@ -130,8 +156,26 @@ impl Backend {
 
     /// Whether anything would find out that it is down.
     #[must_use]
-    pub const fn is_checked(&self) -> bool {
-        self.fall > 0
+    pub fn is_checked(&self) -> bool {
+        self.fall.load(Relaxed) > 0
+    }
+
+    /// Another row of checks begins: its number, by which verdicts of the row before are known. Only `control` may.
+    pub fn begin_checks(&self) -> u32 {
+        self.checks.begin();
+        self.check_row.fetch_add(1, Relaxed).wrapping_add(1)
+    }
+
+    /// The row of checks whose verdicts count.
+    #[must_use]
+    pub fn check_row(&self) -> u32 {
+        self.check_row.load(Relaxed)
+    }
+
+    /// Other limits, as in [`Backend::new`]. Only `control` may.
+    pub fn set_limits(&self, connections_max: Option<u32>, fall: u32) {
+        self.connections_max.store(connections_max.unwrap_or(u32::MAX), Relaxed);
+        self.fall.store(fall, Relaxed);
     }
 
     /// Sessions that hold it now.
@@ -143,14 +187,14 @@ impl Backend {
     /// Whether its own limit leaves room. A hint: only taking a guard decides.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.active() < self.connections_max
+        self.active() < self.connections_max.load(Relaxed)
     }
 
     /// One more session, if the limit leaves room, and if the count is still `seen` (where that is asked).
     pub(super) fn enter(&self, seen: Option<u32>) -> bool {
         let mut active = self.active.load(Relaxed);
         loop {
-            if active >= self.connections_max || seen.is_some_and(|seen| seen != active) {
+            if active >= self.connections_max.load(Relaxed) || seen.is_some_and(|seen| seen != active) {
                 return false;
             }
             match self
@@ -187,7 +231,7 @@ impl Backend {
             return None;
         }
         let in_a_row = self.failed_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
-        (in_a_row.checked_rem(self.fall) == Some(0)).then_some(in_a_row)
+        (in_a_row.checked_rem(self.fall.load(Relaxed)) == Some(0)).then_some(in_a_row)
     }
 
     /// A session that it had ended so, so long after its client was accepted.
@@ -222,6 +266,7 @@ impl Backend {
             active: self.active(),
             connected: self.seen.connect_seconds.count(),
             failed: self.failures().iter().fold(0, |sum, count| sum.saturating_add(*count)),
+            ends: self.ends(),
             ..BackendTotals::default()
         };
         for moved in &self.moved {

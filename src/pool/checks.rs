@@ -47,6 +47,12 @@ impl Checks {
         }
     }
 
+    /// Nothing is known any more: whoever is behind it may be another by now. What was counted stays.
+    pub(super) fn begin(&self) {
+        self.last_at_nanos.store(0, Relaxed);
+        self.latency_nanos.store(0, Relaxed);
+    }
+
     /// A check succeeded at `now`, after so long.
     pub fn note_good(&self, now: Moment, took: Duration) {
         self.seconds.note(took);

@@ -39,7 +39,7 @@ impl Drop for BackendGuard {
 #[derive(Debug)]
 pub struct Limiter {
     active: AtomicU32,
-    max: u32,
+    max: AtomicU32,
 }
 
 /// One of those that live.
@@ -52,10 +52,10 @@ impl Limiter {
     pub const fn new(max: Option<u32>) -> Self {
         Self {
             active: AtomicU32::new(0),
-            max: match max {
+            max: AtomicU32::new(match max {
                 Some(max) => max,
                 None => u32::MAX,
-            },
+            }),
         }
     }
 
@@ -67,14 +67,19 @@ impl Limiter {
 
     /// How many may.
     #[must_use]
-    pub const fn max(&self) -> u32 {
-        self.max
+    pub fn max(&self) -> u32 {
+        self.max.load(Relaxed)
+    }
+
+    /// Another limit; `None` = no limit. Who is beyond a lower one stays.
+    pub fn set_max(&self, max: Option<u32>) {
+        self.max.store(max.unwrap_or(u32::MAX), Relaxed);
     }
 
     /// One more, if there is room.
     #[must_use]
     pub fn take(self: &Arc<Self>) -> Option<Permit> {
-        let more = |active: u32| (active < self.max).then(|| active.saturating_add(1));
+        let more = |active: u32| (active < self.max()).then(|| active.saturating_add(1));
         self.active
             .fetch_update(Relaxed, Relaxed, more)
             .ok()

@@ -1,9 +1,10 @@
 //! The pool of a service at one moment.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backend::Backend;
+use super::backend::{Backend, BackendTotals};
 use crate::types::{BackendId, HttpUrl, Moment};
 
 /// What the checks say.
@@ -136,6 +137,8 @@ pub struct Pool {
     eligible: Box<[Member]>,
     /// The places of the eligible ones, sorted by identity.
     by_id: Box<[(BackendId, u32)]>,
+    /// What those had seen that were members once: together with the members', it never falls.
+    retired: BackendTotals,
 }
 
 impl Pool {
@@ -159,7 +162,53 @@ impl Pool {
             members: members.into(),
             eligible,
             by_id,
+            retired: BackendTotals::default(),
         }
+    }
+
+    /// The same pool with these members instead; nobody of it is missing.
+    #[must_use]
+    pub fn with_members(&self, members: Vec<Member>) -> Self {
+        Self {
+            retired: self.retired,
+            ..Self::new(members)
+        }
+    }
+
+    /// The same pool without some members, with what they had seen by now.
+    #[must_use]
+    pub fn without(&self, gone: &HashMap<BackendId, BackendTotals>) -> Self {
+        let left = self
+            .members
+            .iter()
+            .filter(|member| !gone.contains_key(&member.backend.id));
+        let retired = gone.values().fold(self.retired, |sum, totals| sum.plus(totals));
+        Self {
+            retired,
+            ..Self::new(left.cloned().collect())
+        }
+    }
+
+    /// The same pool, when a retired one has seen more since.
+    #[must_use]
+    pub fn with_retired(&self, more: &BackendTotals) -> Self {
+        Self {
+            retired: self.retired.plus(more),
+            ..self.clone()
+        }
+    }
+
+    /// What those had seen that were members once.
+    #[must_use]
+    pub const fn retired(&self) -> &BackendTotals {
+        &self.retired
+    }
+
+    /// What all have seen, those that are gone among them.
+    #[must_use]
+    pub fn totals(&self) -> BackendTotals {
+        let members = self.members.iter();
+        members.fold(self.retired, |sum, member| sum.plus(&member.backend.totals()))
     }
 
     /// Every member.
@@ -193,13 +242,7 @@ impl Pool {
     /// The same pool with one more at its end.
     #[must_use]
     pub fn with(&self, member: Member) -> Self {
-        Self::new(self.members.iter().cloned().chain([member]).collect())
-    }
-
-    /// The same pool without those that `is_gone` names.
-    #[must_use]
-    pub fn without(&self, mut is_gone: impl FnMut(&Member) -> bool) -> Self {
-        Self::new(self.members.iter().filter(|member| !is_gone(member)).cloned().collect())
+        self.with_members(self.members.iter().cloned().chain([member]).collect())
     }
 
     /// The same pool after `change` was done to each member. `None` if that changes nothing.
@@ -211,7 +254,7 @@ impl Pool {
             .iter()
             .zip(&self.members)
             .any(|(after, before)| after.state() != before.state());
-        is_news.then(|| Self::new(members))
+        is_news.then(|| self.with_members(members))
     }
 }
 

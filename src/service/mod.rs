@@ -1,8 +1,9 @@
 //! A service at run time: what the acceptor, the workers and `control` share of it.
 //!
-//! The balancer is swapped whole, by `control` alone, and read without a lock; everything else is fixed or atomic.
+//! The balancer is swapped whole, by `control` alone, and read without a lock; everything else is fixed or atomic. When a reload brings
+//! other settings, the service is [renewed](Service::renewed): connections that come from then on get the new value, live sessions keep
+//! the one they have, and both share what is counted.
 
-mod retired;
 mod sticky;
 
 use std::sync::Arc;
@@ -13,16 +14,15 @@ use crossbeam_utils::CachePadded;
 
 use crate::balance::{Balancer, HashKey, Key, dice};
 use crate::observe::ServiceCounters;
-use crate::pool::{Backend, BackendGuard, BackendTotals, Limiter};
+use crate::pool::{BackendGuard, BackendTotals, Limiter};
 use crate::session::SessionOptions;
 use crate::types::{BackendId, ClientAddr, Moment, ServiceId};
 
-use retired::Retired;
 pub use sticky::StickySettings;
 use sticky::StickyTable;
 
 /// What a service is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSettings {
     /// What it asks of its sessions.
     pub options: SessionOptions,
@@ -39,7 +39,7 @@ pub struct ServiceSettings {
 /// One service.
 #[derive(Debug)]
 pub struct Service {
-    /// Its place in the running configuration.
+    /// Never used again, also when its name comes back.
     pub id: ServiceId,
     /// Its name.
     pub name: Arc<str>,
@@ -48,13 +48,12 @@ pub struct Service {
     /// Its own limit on live sessions.
     pub limiter: Arc<Limiter>,
     /// What it has seen.
-    pub counters: ServiceCounters,
+    pub counters: Arc<ServiceCounters>,
     hash_key: HashKey,
-    sticky: Option<StickyTable>,
+    sticky: Option<(StickySettings, Arc<StickyTable>)>,
     seed: u64,
-    balancer: ArcSwap<Balancer>,
-    turn: CachePadded<AtomicU64>,
-    retired: Retired,
+    balancer: Arc<ArcSwap<Balancer>>,
+    turn: Arc<CachePadded<AtomicU64>>,
 }
 
 impl Service {
@@ -66,13 +65,37 @@ impl Service {
             name: name.into(),
             options: settings.options,
             limiter: Arc::new(Limiter::new(settings.connections_max)),
-            counters: ServiceCounters::default(),
+            counters: Arc::default(),
             hash_key: settings.hash_key,
-            sticky: settings.sticky.map(StickyTable::new),
+            sticky: settings
+                .sticky
+                .map(|settings| (settings, Arc::new(StickyTable::new(settings)))),
             seed: settings.seed,
-            balancer: ArcSwap::from_pointee(balancer),
-            turn: CachePadded::default(),
-            retired: Retired::default(),
+            balancer: Arc::new(ArcSwap::from_pointee(balancer)),
+            turn: Arc::default(),
+        }
+    }
+
+    /// The same service with other settings: its counters, its limit, its balancer and whose turn it is are shared with the old value,
+    /// and clients keep their backends unless their table is another one.
+    #[must_use]
+    pub fn renewed(&self, settings: ServiceSettings) -> Self {
+        self.limiter.set_max(settings.connections_max);
+        let table = |settings: StickySettings| match &self.sticky {
+            Some((before, table)) if *before == settings => Arc::clone(table),
+            _ => Arc::new(StickyTable::new(settings)),
+        };
+        Self {
+            id: self.id,
+            name: Arc::clone(&self.name),
+            options: settings.options,
+            limiter: Arc::clone(&self.limiter),
+            counters: Arc::clone(&self.counters),
+            hash_key: settings.hash_key,
+            sticky: settings.sticky.map(|settings| (settings, table(settings))),
+            seed: self.seed,
+            balancer: Arc::clone(&self.balancer),
+            turn: Arc::clone(&self.turn),
         }
     }
 
@@ -83,7 +106,7 @@ impl Service {
     #[must_use]
     pub fn pick(&self, client: ClientAddr, now: Moment, tried: &[BackendId]) -> Option<BackendGuard> {
         let balancer = self.balancer.load();
-        let remembered = self.sticky.as_ref().and_then(|table| table.find(client, now));
+        let remembered = self.sticky.as_ref().and_then(|(_, table)| table.find(client, now));
         let kept = remembered.and_then(|id| balancer.pool().find(id));
         let guard = kept
             .filter(|member| !tried.contains(&member.backend.id))
@@ -102,7 +125,7 @@ impl Service {
         };
         let guard = balancer.pick(key, tried);
         // Full or not reached this time is no reason to forget it; gone or down is.
-        if let (Some(table), None, Some(guard)) = (&self.sticky, kept, &guard) {
+        if let (Some((_, table)), None, Some(guard)) = (&self.sticky, kept, &guard) {
             table.remember(client, guard.backend().id, now);
         }
         guard
@@ -110,7 +133,7 @@ impl Service {
 
     /// A client got `backend` after connects to those of `failed` had failed: if the one it had is of those, it has left it.
     pub fn note_redispatched(&self, client: ClientAddr, now: Moment, backend: BackendId, failed: &[BackendId]) {
-        if let Some(table) = &self.sticky
+        if let Some((_, table)) = &self.sticky
             && table.find(client, now).is_some_and(|had| failed.contains(&had))
         {
             table.remember(client, backend, now);
@@ -128,18 +151,10 @@ impl Service {
         self.balancer.store(Arc::new(balancer));
     }
 
-    /// Keeps what a backend has seen that is no member any more and has lost its last session, so that the service's sums don't fall.
-    /// Only `control` may, once a backend, right after the pool without it is in force: for the moment between the two the sums lack it.
-    pub fn retire(&self, backend: &Backend) {
-        self.retired.add(&backend.totals());
-    }
-
     /// What all its backends have seen, those that are gone among them.
     #[must_use]
     pub fn backend_totals(&self) -> BackendTotals {
-        let balancer = self.balancer.load();
-        let members = balancer.pool().members().iter();
-        members.fold(self.retired.totals(), |sum, member| sum.plus(&member.backend.totals()))
+        self.balancer.load().pool().totals()
     }
 
     /// Bytes moved since the start: from clients to backends, and from backends to clients.

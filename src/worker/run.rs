@@ -125,7 +125,8 @@ impl Worker {
         };
         Ok(Self {
             world,
-            slots: Slab::new(),
+            // A key that was told in an earlier life is nobody's in this one.
+            slots: Slab::new(mailbox.begin_life()),
             timers: Timers::default(),
             turns: VecDeque::new(),
             next_turns: VecDeque::new(),
@@ -153,7 +154,12 @@ impl Worker {
             }
             self.take_turns();
             while let Ok(order) = mailbox.orders.try_recv() {
+                // To tell of thousands takes a while: one who asks a wake.
+                let is_long = matches!(order, Order::Tell(..));
                 self.obey(order, mailbox);
+                if is_long {
+                    break;
+                }
             }
         }
     }
@@ -369,10 +375,9 @@ impl Worker {
         });
     }
 
-    fn tell(&mut self, wanted: &Wanted) -> Vec<LiveSession> {
+    fn tell(&self, wanted: &Wanted) -> Vec<LiveSession> {
         let mut found = Vec::new();
-        for key in self.slots.keys() {
-            let Some(slot) = self.slots.get_mut(key) else { continue };
+        for (key, slot) in self.slots.iter() {
             let service = &slot.ticket.service;
             let backend = slot.session.backend().map(|guard| &guard.backend().name);
             let is_wanted = wanted.service.is_none_or(|id| id == service.id)
@@ -412,10 +417,15 @@ impl Worker {
                     self.finish(key, end);
                 }
             }
-            Order::EndOn(backend, end) => {
+            Order::EndOn(backends, end) => {
                 for key in self.slots.keys() {
                     let on = |slot: &mut Slot| slot.session.backend().map(|guard| guard.backend().id);
-                    if self.slots.get_mut(key).and_then(on) == Some(backend) {
+                    if self
+                        .slots
+                        .get_mut(key)
+                        .and_then(on)
+                        .is_some_and(|id| backends.contains(&id))
+                    {
                         self.finish(key, end);
                     }
                 }

@@ -1,6 +1,7 @@
 //! What other threads see of a worker.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -87,8 +88,8 @@ pub enum Order {
     Finish,
     /// End every session at once, for this reason, by reset.
     EndAll(End),
-    /// The same of the sessions on one backend; those that are only trying to reach it go on.
-    EndOn(BackendId, End),
+    /// The same of the sessions on some backends; those that are only trying to reach it go on.
+    EndOn(Arc<HashSet<BackendId>>, End),
     /// End one session. A key that is no longer anybody's is answered by `false`.
     EndOne(SessionKey, End, Reply<bool>),
     /// Tell of the live sessions.
@@ -170,6 +171,8 @@ pub(super) struct Mailbox {
     /// Orders that stand for good: whatever ends one life of the loop, the next one obeys them too.
     pub(super) is_finishing: Cell<bool>,
     pub(super) all_end: Cell<Option<End>>,
+    /// How often the loop began.
+    lives: Cell<u32>,
     /// Wakes the acceptor, if it waits for room in an inbox.
     acceptor: Arc<Doorbell>,
 }
@@ -198,6 +201,7 @@ impl WorkerHandle {
                 doorbell,
                 is_finishing: Cell::new(false),
                 all_end: Cell::new(None),
+                lives: Cell::new(0),
                 acceptor,
             },
         ))
@@ -240,6 +244,12 @@ impl WorkerHandle {
 }
 
 impl Mailbox {
+    /// Another life of the loop begins. The generation of its first sessions: a hundred million of one slot's owners fit between two lives.
+    pub(super) fn begin_life(&self) -> u32 {
+        let life = self.lives.replace(self.lives.get().wrapping_add(1));
+        life.wrapping_mul(100_000_007)
+    }
+
     /// Whether anything waits.
     pub(super) fn is_empty(&self) -> bool {
         self.inbox.is_empty() && self.orders.is_empty()

@@ -13,6 +13,7 @@ pub(super) struct Slab<T> {
     pages: Vec<Box<[Slot<T>]>>,
     free: Vec<u32>,
     count: usize,
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -22,11 +23,13 @@ struct Slot<T> {
 }
 
 impl<T> Slab<T> {
-    pub(super) const fn new() -> Self {
+    /// `generation` is that of each slot's first owner.
+    pub(super) const fn new(generation: u32) -> Self {
         Self {
             pages: Vec::new(),
             free: Vec::new(),
             count: 0,
+            generation,
         }
     }
 
@@ -43,10 +46,11 @@ impl<T> Slab<T> {
             if last > SessionKey::INDEX_MAX {
                 return None;
             }
+            let generation = self.generation;
             self.pages.push(
                 (0..PAGE)
                     .map(|_| Slot {
-                        generation: 0,
+                        generation,
                         value: None,
                     })
                     .collect(),
@@ -92,6 +96,18 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Everything there is.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &T)> {
+        let slots = self.pages.iter().flatten().zip(0_u32..);
+        slots.filter_map(|(slot, index)| {
+            let key = SessionKey {
+                index,
+                generation: slot.generation,
+            };
+            Some((key, slot.value.as_ref()?))
+        })
+    }
+
     /// Every key there is.
     pub(super) fn keys(&self) -> Vec<SessionKey> {
         let slots = self.pages.iter().flatten().zip(0_u32..);
@@ -126,7 +142,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_finds_its_own_value_and_a_stale_one_nothing(steps in prop::collection::vec(any::<Option<u8>>(), 0..600)) {
-            let mut slab = Slab::new();
+            let mut slab = Slab::new(0);
             let mut live: HashMap<SessionKey, usize> = HashMap::new();
             let mut dead: Vec<SessionKey> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
@@ -156,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_reserved_slot_that_is_not_filled_is_reserved_again() {
-        let mut slab: Slab<u8> = Slab::new();
+        let mut slab: Slab<u8> = Slab::new(0);
         assert_eq!(slab.reserve(), slab.reserve());
     }
 }

@@ -59,7 +59,7 @@ fn rig() -> Rig {
     let counters = Arc::new(ProcessCounters::default());
     let (failed, failures) = bounded(8);
     let context = Context {
-        access_log: AccessLog::off(),
+        access_log: AccessLog::default(),
         counters: Arc::clone(&counters),
         failures: failed,
         prober: Arc::new(Doorbell::new().unwrap()),
