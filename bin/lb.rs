@@ -1,5 +1,6 @@
 //! `lb`: the balancer. Parses arguments, calls the library, turns the outcome into an exit status; nothing else.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use lb::cli::{self, Command};
@@ -13,13 +14,13 @@ fn main() -> ExitCode {
         Command::Completions { shell } => cli::completions(shell),
         Command::Man { of } => cli::man(of.as_deref()),
         Command::Run => match config::load(&arguments.config) {
-            Ok(config) => run(&config),
+            Ok(config) => run(&config, &arguments.config),
             Err(problems) => cli::report(&problems),
         },
     }
 }
 
-fn run(config: &config::Config) -> ExitCode {
+fn run(config: &config::Config, path: &Path) -> ExitCode {
     let log = observe::start_log(config.log.level);
     let signals = match control::watch_signals() {
         Ok(signals) => signals,
@@ -28,7 +29,7 @@ fn run(config: &config::Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = start(config).map(|(running, admin)| {
+    let outcome = start(config, path).map(|(running, admin)| {
         running.serve(&signals);
         drop(admin);
     });
@@ -40,9 +41,9 @@ fn run(config: &config::Config) -> ExitCode {
 }
 
 /// Opens everything before anything runs.
-fn start(config: &config::Config) -> Result<(control::Running, Option<admin::AdminThread>), String> {
+fn start(config: &config::Config, path: &Path) -> Result<(control::Running, Option<admin::AdminThread>), String> {
     let admin = admin::Admin::open(&config.admin)?;
-    let mut running = control::start(config).map_err(|error| error.to_string())?;
+    let mut running = control::start(config, path).map_err(|error| error.to_string())?;
     if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
         running.keep_off(address);
     }

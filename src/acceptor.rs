@@ -3,11 +3,14 @@
 //! Started by `control`. It never drops what it could have left in the kernel's queue: no room in any inbox, or no descriptor left,
 //! and it stops accepting until there is. What a limit forbids it takes and refuses at once, by RST, so that the client knows.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+
+use crossbeam_channel::Receiver;
 
 use crate::observe::{AccessLog, ProcessCounters, RefusedReason, SessionRecord, supervise};
 use crate::pool::Limiter;
@@ -31,10 +34,10 @@ const WARNING_PAUSE: Duration = Duration::from_secs(1);
 const WAKE_TOKEN: u64 = u64::MAX;
 
 /// A bound address of a service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listener {
-    /// Non-blocking.
-    pub socket: TcpListener,
+    /// Non-blocking. Kept by `control` too, so that a reload keeps the very same socket.
+    pub socket: Arc<TcpListener>,
     /// Whose it is.
     pub service: Arc<Service>,
 }
@@ -42,8 +45,10 @@ pub struct Listener {
 /// What the acceptor works with.
 #[derive(Debug)]
 pub struct Acceptor {
-    /// What it accepts from.
-    pub listeners: Vec<Listener>,
+    /// What it accepts from; orders exchange it, so that a new life of the loop knows it too.
+    pub listeners: RefCell<Vec<Listener>>,
+    /// Other listeners, all of them at once. What waits at those that are missing is taken before they close.
+    pub orders: Receiver<Vec<Listener>>,
     /// Whom it hands over to.
     pub workers: Vec<WorkerHandle>,
     /// How many sessions the process may have.
@@ -121,29 +126,29 @@ impl<'a> Loop<'a> {
             }
             self.acceptor.doorbell.over();
             for number in 0..self.poller.count() {
-                if let Some(event) = self.poller.event(number)
-                    && let Some(listener) = usize::try_from(event.token)
-                        .ok()
-                        .and_then(|place| self.acceptor.listeners.get(place))
-                {
-                    self.burst(listener);
+                if let Some(listener) = self.poller.event(number).and_then(|event| self.listener(event.token)) {
+                    self.burst(&listener);
                 }
             }
             self.wake_given();
             if stop.is_asked() {
-                return self.sweep();
+                let listeners = self.acceptor.listeners.borrow().clone();
+                return self.sweep(&listeners);
+            }
+            while let Ok(listeners) = self.acceptor.orders.try_recv() {
+                self.exchange(listeners);
             }
         }
     }
 
     /// Takes what had been accepted by the kernel before the listeners close: to a client these are connections already. Bounded in
     /// time, since more may come as fast as they are taken.
-    fn sweep(&mut self) {
+    fn sweep(&mut self, listeners: &[Listener]) {
         self.listen(false); // from here on only room in an inbox wakes
         let until = Clock::now().plus(SWEEP_MAX);
         loop {
             let mut is_empty = true;
-            for listener in &self.acceptor.listeners {
+            for listener in listeners {
                 is_empty &= self.burst(listener);
             }
             self.wake_given();
@@ -161,17 +166,40 @@ impl<'a> Loop<'a> {
         }
     }
 
+    fn listener(&self, token: u64) -> Option<Listener> {
+        let place = usize::try_from(token).ok()?;
+        self.acceptor.listeners.borrow().get(place).cloned()
+    }
+
+    /// Goes on with other listeners.
+    fn exchange(&mut self, listeners: Vec<Listener>) {
+        self.listen(false);
+        let is_kept = |old: &Listener| listeners.iter().any(|new| Arc::ptr_eq(&new.socket, &old.socket));
+        let closing: Vec<Listener> = self
+            .acceptor
+            .listeners
+            .borrow()
+            .iter()
+            .filter(|old| !is_kept(old))
+            .cloned()
+            .collect();
+        if !closing.is_empty() {
+            self.sweep(&closing);
+        }
+        self.acceptor.listeners.replace(listeners);
+    }
+
     /// Watches the listeners, or leaves what comes in the kernel's queues.
     fn listen(&mut self, wanted: bool) {
         if wanted == self.is_listening {
             return;
         }
         self.is_listening = wanted;
-        for (listener, token) in self.acceptor.listeners.iter().zip(0_u64..) {
+        for (listener, token) in self.acceptor.listeners.borrow().iter().zip(0_u64..) {
             let done = if wanted {
-                self.poller.add_readable(&listener.socket, token, true)
+                self.poller.add_readable(&*listener.socket, token, true)
             } else {
-                self.poller.remove(&listener.socket)
+                self.poller.remove(&*listener.socket)
             };
             if let Err(error) = done {
                 log::error!("{}: can't watch the listener: {error}", listener.service.name);

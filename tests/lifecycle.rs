@@ -136,13 +136,13 @@ fn what_the_kernel_had_accepted_before_the_drain_is_still_served() {
 }
 
 #[test]
-fn a_hang_up_is_told_and_ends_nothing() {
+fn a_hang_up_reloads_and_ends_nothing() {
     let backend = Backend::echo();
     let lb = Balancer::start(&Config::with_backends(&[("a", backend.address())]));
     let client = Peer::connect(lb.address());
     client.send(b"in").expect(b"in");
     lb.signal(Signal::HUP);
-    lb.line("SIGHUP does nothing yet");
+    lb.line("reloaded: 0 changes");
     client.send(b"still").expect(b"still").fin().expect_eof();
     assert_eq!(lb.finish().ended("client_closed"), 1);
 }

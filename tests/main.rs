@@ -15,6 +15,7 @@ mod common;
 
 mod access_log;
 mod admin;
+mod admin_changes;
 mod admin_description;
 mod admin_security;
 mod allocations;
@@ -33,6 +34,7 @@ mod metrics;
 mod namespaces;
 mod programs;
 mod relay;
+mod reload;
 mod simulation;
 mod sizes;
 mod sources;

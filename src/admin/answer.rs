@@ -65,6 +65,7 @@ pub(super) struct Failure {
     status: StatusCode,
     code: &'static str,
     message: String,
+    details: Vec<String>,
     header: Option<(header::HeaderName, HeaderValue)>,
 }
 
@@ -74,6 +75,7 @@ impl Failure {
             status,
             code,
             message: message.into(),
+            details: Vec::new(),
             header: None,
         }
     }
@@ -84,6 +86,10 @@ impl Failure {
             header: Some((header::WWW_AUTHENTICATE, scheme)),
             ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
         }
+    }
+
+    pub(super) fn with_details(self, details: Vec<String>) -> Self {
+        Self { details, ..self }
     }
 
     pub(super) fn retry_after(mut self, span: Duration) -> Self {
@@ -108,6 +114,7 @@ impl Failure {
             error: api::ProblemDetail {
                 code: self.code.to_owned(),
                 message: self.message,
+                details: self.details,
             },
         };
         let mut answer = json(self.status, &problem);

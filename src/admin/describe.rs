@@ -133,6 +133,9 @@ fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
     if route.method != Method::GET {
         failures.push(("409", "The name is taken, or lb is stopping"));
     }
+    if route.action == Action::Reload {
+        failures.push(("422", "The file can't be put in force; the old configuration stays"));
+    }
     if matches!(route.action, Action::AddBackend | Action::ChangeBackend) {
         failures.extend([
             ("413", "More than 64 KiB"),
@@ -164,6 +167,7 @@ fn content(action: Action, schemas: &mut SchemaGenerator) -> Value {
         Action::Backend | Action::AddBackend | Action::ChangeBackend | Action::RemoveBackend => {
             json_of::<api::Backend>(schemas)
         }
+        Action::Reload => json_of::<api::Reloaded>(schemas),
         Action::Connections => json_of::<api::Connections>(schemas),
         Action::EndConnection => json_of::<api::Ended>(schemas),
         Action::History => json_of::<api::History>(schemas),

@@ -108,6 +108,7 @@ async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) ->
             };
             order(state, command).await
         }
+        Action::Reload => order(state, Command::Reload).await,
         Action::Connections => connections(state, &query).await,
         Action::EndConnection => end(state, parameter(0)).await,
         Action::History => history(state, &query),
@@ -170,6 +171,7 @@ async fn order(state: &State, command: Command) -> Result<Answer, Failure> {
     });
     let outcome = receive.await.map_err(|_| busy("lb is stopping"))?;
     let (status, backend) = match outcome.map_err(refused)? {
+        control::Answer::Reloaded(changes) => return Ok(ok(&api::Reloaded { changes })),
         control::Answer::Backend(backend) if matches!(command, Command::Add { .. }) => (StatusCode::CREATED, backend),
         control::Answer::Backend(backend) | control::Answer::Gone(backend) => (StatusCode::OK, backend),
         control::Answer::Draining(backend) => (StatusCode::ACCEPTED, backend),
@@ -177,17 +179,19 @@ async fn order(state: &State, command: Command) -> Result<Answer, Failure> {
     Ok(answer::json(status, &backend))
 }
 
-fn refused(Refusal { kind, message }: Refusal) -> Failure {
+fn refused(refusal: Refusal) -> Failure {
+    let Refusal { kind, message, details } = refusal;
     let (status, code) = match kind {
         RefusalKind::UnknownService => (StatusCode::NOT_FOUND, "unknown_service"),
         RefusalKind::UnknownBackend => (StatusCode::NOT_FOUND, "unknown_backend"),
         RefusalKind::NameTaken => (StatusCode::CONFLICT, "name_taken"),
         RefusalKind::BadValue => (StatusCode::UNPROCESSABLE_ENTITY, "bad_value"),
         RefusalKind::Limit => (StatusCode::UNPROCESSABLE_ENTITY, "limit"),
+        RefusalKind::BadConfig => (StatusCode::UNPROCESSABLE_ENTITY, "bad_config"),
         RefusalKind::Stopping => (StatusCode::CONFLICT, "stopping"),
         RefusalKind::Busy => return busy(&message),
     };
-    Failure::new(status, code, message)
+    Failure::new(status, code, message).with_details(details)
 }
 
 /// The JSON of a body.
@@ -212,7 +216,13 @@ async fn read<T: DeserializeOwned>(parts: &Parts, body: Incoming) -> Result<T, F
             Failure::new(StatusCode::BAD_REQUEST, "bad_body", "the body broke off")
         }
     })?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|error| {
+    let body = body.to_bytes();
+    // To serde a list of values would do as well.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let message = "the body: found a list, wanted an object: {\"name\": …}";
+        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_json", message));
+    }
+    serde_json::from_slice(&body).map_err(|error| {
         let status = if error.is_data() {
             StatusCode::UNPROCESSABLE_ENTITY
         } else {
@@ -227,7 +237,7 @@ async fn connections(state: &State, query: &Query) -> Result<Answer, Failure> {
         .number("limit", 1..=CONNECTIONS_MAX)?
         .unwrap_or(CONNECTIONS_DEFAULT);
     let (send, mut receive) = mpsc::unbounded_channel();
-    let tell = move |connections| drop(send.send(connections)); // dropped: nobody waits any more
+    let tell = move |sessions: control::Sessions| drop(send.send(sessions)); // dropped: nobody waits any more
     let is_known = state
         .board
         .connections(query.get("service"), query.get("backend"), limit, tell);
@@ -236,8 +246,8 @@ async fn connections(state: &State, query: &Query) -> Result<Answer, Failure> {
     }
     let mut found: Vec<api::Connection> = Vec::new();
     // Ends when every worker has answered, or has ended.
-    while let Some(connections) = receive.recv().await {
-        found.extend(connections);
+    while let Some(sessions) = receive.recv().await {
+        found.extend(sessions.connections());
     }
     let is_truncated = found.len() > limit || (found.len() == limit && limit > 0);
     found.truncate(limit);

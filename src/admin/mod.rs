@@ -196,6 +196,7 @@ async fn tell(events: &mut mpsc::Receiver<Event>, state: &State) -> Infallible {
             }
             Some(event) = events.recv() => match event {
                 Event::Backend(event) => state.hub.borrow_mut().send("backend", &event),
+                Event::Config(event) => state.hub.borrow_mut().send("config", &event),
             }
         }
     }

@@ -27,6 +27,7 @@ pub(super) enum Action {
     History,
     Events,
     Description,
+    Reload,
 }
 
 /// An endpoint.
@@ -53,7 +54,7 @@ const fn route(method: Method, path: &'static str, role: Role, action: Action, s
 }
 
 /// All endpoints.
-pub(super) static ROUTES: [Route; 18] = [
+pub(super) static ROUTES: [Route; 19] = [
     route(Method::GET, "/", Role::Nobody, Action::Dashboard, "The dashboard"),
     route(
         Method::GET,
@@ -160,6 +161,13 @@ pub(super) static ROUTES: [Route; 18] = [
         Role::Read,
         Action::Events,
         "Server-sent events: sample (each two seconds), backend (a state changed), config",
+    ),
+    route(
+        Method::POST,
+        "/api/v1/reload",
+        Role::Operate,
+        Action::Reload,
+        "Reads lb.toml again, and puts in force what changed",
     ),
     route(
         Method::GET,

@@ -81,6 +81,13 @@ pub enum WantedState {
     Maintenance,
 }
 
+/// What a reload changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reloaded {
+    /// In words; empty: the file says what it said before.
+    pub changes: Vec<String>,
+}
+
 /// How long the connections of a backend that is removed may live: `30s`, as in lb.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -11,7 +11,7 @@ mod events;
 mod live;
 mod status;
 
-pub use change::{Address, BackendChange, Drain, Name, NewBackend, WantedState, Weight};
+pub use change::{Address, BackendChange, Drain, Name, NewBackend, Reloaded, WantedState, Weight};
 pub use events::{
     BackendEvent, BackendSample, ConfigEvent, History, HistoryOfBackend, HistoryOfService, Sample, ServiceSample,
 };
@@ -38,4 +38,7 @@ pub struct ProblemDetail {
     pub code: String,
     /// One line that a person can act on.
     pub message: String,
+    /// Each problem for itself, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }

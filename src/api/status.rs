@@ -58,6 +58,9 @@ pub struct Service {
     pub bytes: Bytes,
     /// In the order of the file, then as they were added.
     pub backends: Vec<Backend>,
+    /// What is otherwise than lb.toml says, in words: what the API changed since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
 }
 
 /// Connections of a service.

@@ -64,6 +64,8 @@ pub(super) fn service(service: &Service) -> String {
         text.push_str(&table.lines("  "));
     }
     text.extend(troubles(service, "  "));
+    let differences = service.differences.iter();
+    text.extend(differences.map(|difference| format!("  not as in the file: {}\n", shown(difference))));
     text
 }
 

@@ -14,7 +14,8 @@ use super::text::{shown, word};
 use super::typed::{Named, RemoteCommand, RemoteFlags};
 use super::{backends, top};
 use crate::api::{
-    Address, Backend, BackendChange, Connections, Ended, Name, NewBackend, Service, Status, WantedState, Weight,
+    Address, Backend, BackendChange, Connections, Ended, Name, NewBackend, Reloaded, Service, Status, WantedState,
+    Weight,
 };
 
 /// Where the API begins.
@@ -109,6 +110,7 @@ fn answer(lb: &Remote, command: &RemoteCommand) -> Result<Answer, Failure> {
             let weight = Some(Weight(*weight));
             change(backend, BackendChange { weight, state: None })
         }
+        RemoteCommand::Reload => lb.order(&path(&[&API[..], &["reload"]].concat(), &[])),
         RemoteCommand::Connections {
             service,
             backend,
@@ -151,6 +153,15 @@ fn said(json: bool, command: &RemoteCommand, answer: &Answer) -> Result<String, 
             told(backend, &format!("{}, {active}", now.state.as_str()))
         }
         RemoteCommand::Weight { backend, .. } => told(backend, &format!("weight {}", answer.read::<Backend>()?.weight)),
+        RemoteCommand::Reload => {
+            let reloaded: Reloaded = answer.read()?;
+            let lines = reloaded.changes.iter().map(|change| format!("{}\n", shown(change)));
+            format!(
+                "{}reloaded, {}\n",
+                lines.collect::<String>(),
+                counted(reloaded.changes.len() as u64, "change")
+            )
+        }
         RemoteCommand::Connections { .. } => connections(&answer.read()?),
         RemoteCommand::End { .. } => {
             let ended: Ended = answer.read()?;

@@ -42,7 +42,7 @@ Examples:
   lb add echo server-9004 127.0.0.1:9004
   lb add echo spare 127.0.0.1:9005 --weight 2 --backup
 
-It lasts until lb stops: lb.toml isn't written.";
+It lasts until lb stops, also over a reload: lb.toml isn't written.";
 
 pub(super) const REMOVE: &str = "\
 Examples:
@@ -65,6 +65,13 @@ pub(super) const WEIGHT: &str = "\
 Examples:
   lb weight echo server-9001 5
   lb weight echo server-9001 0     takes no new connection";
+
+pub(super) const RELOAD: &str = "\
+Example:
+  lb check --config /etc/lb.toml && lb reload
+
+The running lb reads the file that it was started with. Only what changed is changed, and live connections go on. With anything wrong in
+the file, all of it is told, the configuration from before stays in force, and the exit status is 1. SIGHUP does the same.";
 
 pub(super) const CONNECTIONS: &str = "\
 Examples:

@@ -97,6 +97,11 @@ impl Remote {
         self.call(Method::POST, path, Some(json(body)?))
     }
 
+    /// Asks for something to be done.
+    pub(super) fn order(&self, path: &str) -> Result<Answer, Failure> {
+        self.call(Method::POST, path, None)
+    }
+
     /// Changes something.
     pub(super) fn patch(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
         self.call(Method::PATCH, path, Some(json(body)?))
@@ -165,7 +170,11 @@ impl Remote {
         } else {
             ""
         };
-        Err(Failure::Refused(format!("{message}{hint}")))
+        let said = format!("{message}{hint}");
+        Err(Failure::Refused {
+            said,
+            details: problem.error.details,
+        })
     }
 
     fn unreachable(&self, why: &str) -> Failure {

@@ -137,6 +137,9 @@ pub enum RemoteCommand {
         #[arg(value_name = "W")]
         weight: u32,
     },
+    /// Read the configuration file again, and put in force what changed
+    #[command(after_help = examples::RELOAD)]
+    Reload,
     /// List live connections
     #[command(after_help = examples::CONNECTIONS)]
     Connections {

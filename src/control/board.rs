@@ -7,8 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::metrics::render_metrics;
+use arc_swap::ArcSwap;
+
 use super::view;
 use crate::api;
+use crate::config;
 use crate::observe::{End, ProcessCounters};
 use crate::service::Service;
 use crate::sys::Clock;
@@ -20,6 +23,8 @@ use crate::worker::{LiveSession, Order, Reply, Wanted, WorkerHandle};
 pub enum Event {
     /// A backend's state changed.
     Backend(api::BackendEvent),
+    /// Another configuration is in force.
+    Config(api::ConfigEvent),
 }
 
 /// A service as it is shown.
@@ -27,13 +32,27 @@ pub enum Event {
 pub(super) struct Shown {
     pub(super) service: Arc<Service>,
     pub(super) listen: Vec<SocketAddr>,
-    pub(super) balance: String,
-    pub(super) health_interval: Duration,
+    /// Its part of the file.
+    pub(super) settings: config::Service,
+}
+
+/// Live sessions of one worker, as it told of them: the words are found by who reads them, not on the data path.
+#[derive(Debug)]
+pub struct Sessions(WorkerId, Vec<LiveSession>);
+
+impl Sessions {
+    /// As the API shows them.
+    pub fn connections(self) -> impl Iterator<Item = api::Connection> {
+        let Self(worker, sessions) = self;
+        sessions
+            .into_iter()
+            .map(move |session| view::connection(worker, session))
+    }
 }
 
 /// What a running balancer shows of itself.
 pub struct Board {
-    pub(super) services: Vec<Shown>,
+    pub(super) services: ArcSwap<Vec<Shown>>,
     pub(super) started: Moment,
     pub(super) counters: Arc<ProcessCounters>,
     pub(super) workers: Vec<WorkerHandle>,
@@ -51,13 +70,15 @@ impl Board {
     /// One service.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<api::Service> {
-        self.find(name).map(|shown| view::service(shown, &view::Now::read()))
+        let services = self.services.load();
+        find(&services, name).map(|shown| view::service(shown, &view::Now::read()))
     }
 
     /// One backend; the outer `None`: no such service.
     #[must_use]
     pub fn backend(&self, service: &str, name: &str) -> Option<Option<api::Backend>> {
-        let shown = self.find(service)?;
+        let services = self.services.load();
+        let shown = find(&services, service)?;
         let balancer = shown.service.balancer();
         let member = balancer.pool().named(name);
         Some(member.map(|member| view::backend(member, &view::Now::read())))
@@ -78,7 +99,12 @@ impl Board {
     /// Every metric, as Prometheus reads it (`observe::METRICS_CONTENT_TYPE`).
     #[must_use]
     pub fn metrics(&self) -> String {
-        let services: Vec<_> = self.services.iter().map(|shown| Arc::clone(&shown.service)).collect();
+        let services: Vec<_> = self
+            .services
+            .load()
+            .iter()
+            .map(|shown| Arc::clone(&shown.service))
+            .collect();
         render_metrics(&services, &self.counters, self.workers.len())
     }
 
@@ -94,9 +120,10 @@ impl Board {
         service: Option<&str>,
         backend: Option<&str>,
         limit: usize,
-        reply: impl Fn(Vec<api::Connection>) + Clone + Send + 'static,
+        reply: impl Fn(Sessions) + Clone + Send + 'static,
     ) -> bool {
-        let service = match service.map(|name| self.find(name)) {
+        let services = self.services.load();
+        let service = match service.map(|name| find(&services, name)) {
             None => None,
             Some(Some(shown)) => Some(shown.service.id),
             Some(None) => return false,
@@ -108,14 +135,7 @@ impl Board {
                 limit,
             };
             let (id, reply) = (worker.id, reply.clone());
-            let tell = move |sessions: Vec<LiveSession>| {
-                reply(
-                    sessions
-                        .into_iter()
-                        .map(|session| view::connection(id, session))
-                        .collect(),
-                );
-            };
+            let tell = move |sessions: Vec<LiveSession>| reply(Sessions(id, sessions));
             worker.order(Order::Tell(wanted, Reply::new(tell)));
         }
         true
@@ -140,6 +160,28 @@ impl Board {
         }
     }
 
+    /// Shows these services from now on.
+    pub(super) fn show(&self, services: Vec<Shown>) {
+        self.services.store(Arc::new(services));
+    }
+
+    /// A backend's state changed; `None` = it is gone.
+    pub(super) fn tell_backend(
+        &self,
+        service: &Service,
+        backend: &str,
+        state: Option<api::BackendState>,
+        reason: &str,
+    ) {
+        self.tell(Event::Backend(api::BackendEvent {
+            time: view::Now::read().text(),
+            service: service.name.to_string(),
+            backend: backend.to_owned(),
+            state,
+            reason: reason.to_owned(),
+        }));
+    }
+
     pub(super) fn tell(&self, event: Event) {
         if let Some(watcher) = self.watcher.get() {
             watcher(event);
@@ -156,19 +198,15 @@ impl Board {
     #[must_use]
     pub fn process_pages(&self) -> Vec<((String, String), Arc<HttpUrl>, Duration)> {
         let mut pages = Vec::new();
-        for shown in &self.services {
+        for shown in self.services.load().iter() {
             for member in shown.service.balancer().pool().members() {
                 if let Some(url) = &member.metrics {
                     let key = (shown.service.name.to_string(), member.backend.name.to_string());
-                    pages.push((key, Arc::clone(url), shown.health_interval));
+                    pages.push((key, Arc::clone(url), shown.settings.health.interval));
                 }
             }
         }
         pages
-    }
-
-    fn find(&self, name: &str) -> Option<&Shown> {
-        self.services.iter().find(|shown| *shown.service.name == *name)
     }
 
     pub(super) fn uptime(&self) -> Duration {
@@ -178,6 +216,10 @@ impl Board {
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Relaxed)
     }
+}
+
+fn find<'s>(services: &'s [Shown], name: &str) -> Option<&'s Shown> {
+    services.iter().find(|shown| *shown.service.name == *name)
 }
 
 /// The id of a live session, outside: worker, slot and generation.

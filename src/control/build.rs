@@ -46,7 +46,8 @@ pub(super) fn build(config: &config::Config, workers: u16) -> Built {
     built
 }
 
-fn settings(service: &config::Service) -> ServiceSettings {
+/// What a service is told.
+pub(super) fn settings(service: &config::Service) -> ServiceSettings {
     let is_measured = service.balance == config::Balance::Fastest;
     ServiceSettings {
         options: SessionOptions {
@@ -102,14 +103,24 @@ pub(super) fn target(service: &config::Service, id: ServiceId, member: &Member) 
 }
 
 fn backend_at_work(backend: &config::Backend, service: &config::Service, id: BackendId, workers: u16) -> Backend {
-    // Without checks nothing would bring a backend back, so traffic doesn't put it down either.
-    let fall = if service.health.check == config::Check::Off {
+    let address = BackendAddr(backend.address);
+    Backend::new(
+        id,
+        &backend.name,
+        address,
+        backend.connections_max,
+        fall(service),
+        workers,
+    )
+}
+
+/// Failed connects in a row until traffic puts a backend down. Without checks nothing would bring it back, so traffic doesn't either.
+pub(super) fn fall(service: &config::Service) -> u32 {
+    if service.health.check == config::Check::Off {
         0
     } else {
         service.health.fall
-    };
-    let address = BackendAddr(backend.address);
-    Backend::new(id, &backend.name, address, backend.connections_max, fall, workers)
+    }
 }
 
 fn plan(health: &config::Health, backend: SocketAddr) -> Option<Plan> {

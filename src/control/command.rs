@@ -10,6 +10,8 @@ use crate::api;
 /// What is to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// The file again.
+    Reload,
     /// One more backend in a service.
     Add {
         /// The service's name.
@@ -46,6 +48,8 @@ pub enum Answer {
     Draining(api::Backend),
     /// It is gone.
     Gone(api::Backend),
+    /// What a reload changed, in words.
+    Reloaded(Vec<String>),
 }
 
 /// Why a command can't be carried out. Nothing was changed then.
@@ -55,6 +59,8 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// In one line that a person can act on.
     pub message: String,
+    /// Each problem for itself, where there are several.
+    pub details: Vec<String>,
 }
 
 /// Why not, in one word.
@@ -70,6 +76,8 @@ pub enum RefusalKind {
     BadValue,
     /// Something would be too many, or the policy has no place for it.
     Limit,
+    /// The file can't be put in force.
+    BadConfig,
     /// lb is stopping.
     Stopping,
     /// More commands are waiting than anybody could want.
@@ -81,6 +89,7 @@ impl Refusal {
         Self {
             kind,
             message: message.into(),
+            details: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,11 +11,14 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::board::Board;
 use super::command::{Commander, Request};
+use super::reload::Departing;
 use super::signals::Signal;
+use super::sockets::Sockets;
 use super::steering::Steering;
+use crate::acceptor::Listener;
 use crate::config::Config;
 use crate::health::{Change, Order};
-use crate::observe::{AccessLogGuard, ProcessCounters};
+use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters};
 use crate::pool::Limiter;
 use crate::service::Service;
 use crate::sys::{Clock, Doorbell, LoopThread};
@@ -35,8 +39,23 @@ impl ProberOrders {
     }
 }
 
+/// Orders to the acceptor.
+pub(super) struct AcceptorOrders {
+    pub(super) orders: Sender<Vec<Listener>>,
+    pub(super) doorbell: Arc<Doorbell>,
+}
+
+impl AcceptorOrders {
+    pub(super) fn give(&self, listeners: Vec<Listener>) {
+        if self.orders.send(listeners).is_ok() {
+            // Not `wake`: it may be waiting for room in an inbox, and then nobody announces.
+            self.doorbell.waker().wake();
+        }
+    }
+}
+
 /// How often it is looked whether a backend on its way out has lost its last session.
-const LEAVING_LOOK: Duration = Duration::from_millis(20);
+pub(super) const LEAVING_LOOK: Duration = Duration::from_millis(20);
 
 /// A balancer at work.
 pub struct Running {
@@ -45,8 +64,18 @@ pub struct Running {
     pub(super) steering: Vec<Steering>,
     /// When the backends in slow start last got what they had earned.
     pub(super) ramps_looked_at: Moment,
-    /// Where lb listens.
-    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) sockets: Sockets,
+    /// Where else this process listens.
+    pub(super) own_addresses: Vec<SocketAddr>,
+    /// What the file said last.
+    pub(super) config: Config,
+    pub(super) config_path: PathBuf,
+    pub(super) acceptor_orders: AcceptorOrders,
+    pub(super) access_log: AccessLog,
+    /// Services that are gone from the file.
+    pub(super) departing: Vec<Departing>,
+    /// The id of the next service.
+    pub(super) next_service: u32,
     pub(super) workers_count: u16,
     pub(super) worker_handles: Vec<WorkerHandle>,
     /// The id of the next backend.
@@ -58,9 +87,9 @@ pub struct Running {
     pub(super) admin_connections_max: u32,
     pub(super) process: Arc<Limiter>,
     pub(super) counters: Arc<ProcessCounters>,
-    pub(super) acceptor: LoopThread,
+    pub(super) acceptor: Option<LoopThread>,
     pub(super) workers: Vec<JoinHandle<()>>,
-    pub(super) prober: LoopThread,
+    pub(super) prober: Option<LoopThread>,
     pub(super) changes: Receiver<Change>,
     /// Keeps the channel open, whatever becomes of the health thread.
     pub(super) _changed: Sender<Change>,
@@ -71,18 +100,13 @@ pub struct Running {
 impl Running {
     /// Something else of this process listens there: no backend may.
     pub fn keep_off(&mut self, address: SocketAddr) {
-        self.addresses.push(address);
+        self.own_addresses.push(address);
     }
 
     /// Logs that everything runs, and where.
     pub fn tell_ready(&self, config: &Config) {
-        let mut addresses = self.addresses.iter();
         for service in &config.services {
-            let listens: Vec<String> = addresses
-                .by_ref()
-                .take(service.listen.len())
-                .map(ToString::to_string)
-                .collect();
+            let listens: Vec<String> = self.sockets.of(&service.name).iter().map(ToString::to_string).collect();
             log::info!(
                 "{}: listening on {}, backends: {}",
                 service.name,
@@ -133,7 +157,8 @@ impl Running {
                 }
                 recv(signals) -> signal => match signal {
                     Ok(Signal::Stop) => break,
-                    Ok(Signal::HangUp) => log::warn!("SIGHUP does nothing yet: for another configuration lb is restarted"),
+                    // It logs what came of it.
+                    Ok(Signal::HangUp) => drop(self.reload()),
                     Err(_) => {
                         log::error!("signals can't be told any more; end lb by SIGKILL");
                         signals = crossbeam_channel::never();

@@ -4,21 +4,24 @@ use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, unbounded};
 
 use super::board::{Board, Shown};
 use super::budget::{Budget, BudgetError, Parts};
 use super::build::{Built, build};
 use super::command::{Commander, REQUESTS_QUEUED};
-use super::running::{ProberOrders, Running};
+use super::running::{AcceptorOrders, ProberOrders, Running};
+use super::sockets::Sockets;
 use super::steering::Steering;
-use crate::acceptor::{Acceptor, Listener};
+use crate::acceptor::Acceptor;
 use crate::config::{self, Config};
 use crate::health::Prober;
-use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters, log_drops};
+use crate::observe::{AccessLog, ProcessCounters, log_drops};
 use crate::pool::Limiter;
 use crate::service::Service;
 use crate::sys::{self, Clock, Doorbell};
@@ -73,22 +76,18 @@ impl From<io::Error> for StartError {
     }
 }
 
-/// Starts everything that `config` asks for.
+/// Starts everything that `config` asks for; `path` is the file that a reload reads.
 ///
 /// # Errors
 /// What can't be had; nothing runs then.
-pub fn start(config: &Config) -> Result<Running, StartError> {
+pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
     let fd_limit = sys::raise_fd_limit();
     let workers_count = config.runtime.workers.unwrap_or_else(cores);
     let Built { services, targets } = build(config, workers_count);
-    let listeners = listen(config, &services)?;
-    let addresses = listeners
-        .iter()
-        .map(|listener| listener.socket.local_addr())
-        .collect::<io::Result<Vec<_>>>()?;
+    let sockets = Sockets::open(config, &Sockets::default())?;
     let parts = Parts {
         workers: workers_count,
-        listeners: listeners.len(),
+        listeners: sockets.count(),
         backends: targets.len(),
         has_admin: config.admin.listen != config::AdminListen::Off,
     };
@@ -98,7 +97,10 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         log_drops: log_drops(),
         ..ProcessCounters::default()
     });
-    let (access_log, access_log_guard) = open_access_log(&config.log.access, &counters)?;
+    let access_log = AccessLog::default();
+    let access_log_guard = access_target(&config.log.access)?
+        .map(|target| access_log.write_to(target, counters.access_log_drops.clone()))
+        .transpose()?;
     let process = Arc::new(Limiter::new(Some(budget.sessions_max)));
     let (failed, failures) = bounded(FAILURES_QUEUED);
     let (changed, changes) = unbounded();
@@ -121,12 +123,18 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
             workers.push(thread);
         }
     }
+    let (listening, listened) = unbounded();
+    let acceptor_orders = AcceptorOrders {
+        orders: listening,
+        doorbell: Arc::clone(&acceptor_doorbell),
+    };
     let acceptor = Acceptor {
-        listeners,
+        listeners: RefCell::new(sockets.listeners(&services)),
+        orders: listened,
         workers: worker_handles.clone(),
         process: Arc::clone(&process),
         counters: Arc::clone(&counters),
-        access_log,
+        access_log: access_log.clone(),
         doorbell: acceptor_doorbell,
     };
     let acceptor = acceptor.spawn()?;
@@ -137,7 +145,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     };
     let (request, requests) = bounded(REQUESTS_QUEUED);
     let board = Arc::new(Board {
-        services: shown(config, &services, &addresses),
+        services: ArcSwap::from_pointee(shown(config, &services, &sockets)),
         started: Clock::now(),
         counters: Arc::clone(&counters),
         workers: worker_handles.clone(),
@@ -158,7 +166,14 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         services,
         steering: config.services.iter().cloned().map(Steering::new).collect(),
         ramps_looked_at: Moment::START,
-        addresses,
+        sockets,
+        own_addresses: Vec::new(),
+        config: config.clone(),
+        config_path: path.to_owned(),
+        acceptor_orders,
+        access_log,
+        departing: Vec::new(),
+        next_service: u32::try_from(config.services.len()).unwrap_or(u32::MAX),
         workers_count,
         worker_handles,
         next_backend: u32::try_from(config.backends()).unwrap_or(u32::MAX),
@@ -169,9 +184,9 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
         admin_connections_max: budget.admin_max,
         process,
         counters,
-        acceptor,
+        acceptor: Some(acceptor),
         workers,
-        prober: prober.spawn()?,
+        prober: Some(prober.spawn()?),
         changes,
         _changed: changed,
         drain_timeout: config.runtime.drain_timeout,
@@ -179,13 +194,12 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     })
 }
 
-fn shown(config: &Config, services: &[Arc<Service>], addresses: &[SocketAddr]) -> Vec<Shown> {
-    let mut addresses = addresses.iter().copied();
+/// The services as they are shown.
+pub(super) fn shown(config: &Config, services: &[Arc<Service>], sockets: &Sockets) -> Vec<Shown> {
     let shown = |(settings, service): (&config::Service, &Arc<Service>)| Shown {
         service: Arc::clone(service),
-        listen: addresses.by_ref().take(settings.listen.len()).collect(),
-        balance: settings.balance.name().to_owned(),
-        health_interval: settings.health.interval,
+        listen: sockets.of(&settings.name),
+        settings: settings.clone(),
     };
     config.services.iter().zip(services).map(shown).collect()
 }
@@ -197,32 +211,19 @@ fn cores() -> u16 {
         .unwrap_or(1)
 }
 
-fn listen(config: &Config, services: &[Arc<Service>]) -> Result<Vec<Listener>, StartError> {
-    let mut listeners = Vec::new();
-    for (settings, service) in config.services.iter().zip(services) {
-        for address in &settings.listen {
-            let socket = sys::listen(*address).map_err(|error| StartError::Listen(*address, error))?;
-            listeners.push(Listener {
-                socket,
-                service: Arc::clone(service),
-            });
-        }
-    }
-    Ok(listeners)
-}
-
-fn open_access_log(
-    access: &config::AccessLog,
-    counters: &ProcessCounters,
-) -> Result<(AccessLog, Option<AccessLogGuard>), StartError> {
-    let target: Box<dyn io::Write + Send> = match access {
-        config::AccessLog::Off => return Ok((AccessLog::off(), None)),
-        config::AccessLog::Stderr => Box::new(io::stderr()),
+/// What the access log is written to; `None` = it is off.
+///
+/// # Errors
+/// The file can't be opened.
+pub(super) fn access_target(access: &config::AccessLog) -> Result<Option<Box<dyn io::Write + Send>>, StartError> {
+    Ok(match access {
+        config::AccessLog::Off => None,
+        config::AccessLog::Stderr => Some(Box::new(io::stderr())),
         config::AccessLog::File(path) => {
             let file = OpenOptions::new().append(true).create(true).open(path);
-            Box::new(file.map_err(|error| StartError::AccessLog(path.clone(), error))?)
+            Some(Box::new(
+                file.map_err(|error| StartError::AccessLog(path.clone(), error))?,
+            ))
         }
-    };
-    let (log, guard) = AccessLog::spawn(target, counters.access_log_drops.clone())?;
-    Ok((log, Some(guard)))
+    })
 }

@@ -5,49 +5,54 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, after, bounded};
+use crossbeam_channel::{Receiver, after, bounded, never};
 
-use super::command::{Refusal, Request};
-use super::running::Running;
-use crate::health::Change;
+use super::command::Refusal;
+use super::running::{LEAVING_LOOK, Running};
+use super::sockets::Sockets;
 use crate::observe::End;
 use crate::service::Service;
 use crate::worker::Order;
 
 impl Running {
     /// Stops: closes the listeners, waits for the sessions up to the drain timeout, resets what is left.
-    pub(super) fn stop(self) {
-        let Self {
-            services,
-            acceptor,
-            workers,
-            worker_handles: handles,
-            requests,
-            board,
-            prober,
-            changes,
-            process,
-            counters,
-            drain_timeout,
-            access_log_guard,
-            ..
-        } = self;
-        board.is_draining.store(true, Relaxed);
-        acceptor.stop();
-        let left = process.active();
+    pub(super) fn stop(mut self) {
+        self.board.is_draining.store(true, Relaxed);
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.stop();
+        }
+        self.sockets = Sockets::default(); // the last handles: new connects are refused
+        let left = self.process.active();
         if left > 0 {
             log::info!(
                 "stopping: no new connections; {left} have up to {} to finish",
-                seconds(drain_timeout)
+                seconds(self.drain_timeout)
             );
         } else {
             log::info!("stopping");
         }
-        for handle in &handles {
+        self.drain();
+        if let Some(prober) = self.prober.take() {
+            prober.stop();
+        }
+        let departing = self.departing.iter().map(|departing| &departing.service);
+        for service in self.services.iter().chain(departing) {
+            tell(service);
+        }
+        self.tell_process();
+        self.access_log.turn_off();
+        drop((std::mem::take(&mut self.worker_handles), self.access_log_guard.take()));
+        log::info!("stopped");
+    }
+
+    /// Waits until every session has ended; resets what is left in the end.
+    fn drain(&mut self) {
+        for handle in &self.worker_handles {
             handle.order(Order::Finish);
         }
         // Joined elsewhere, so that here the deadline can be awaited as well.
         let (done, all_done) = bounded::<()>(0);
+        let workers = std::mem::take(&mut self.workers);
         let joiner = std::thread::Builder::new().name("joiner".into()).spawn(move || {
             for thread in workers {
                 if thread.join().is_err() {
@@ -56,13 +61,13 @@ impl Running {
             }
             drop(done);
         });
-        if !wait_for(&all_done, drain_timeout, &changes, &requests) {
-            let cut = process.active();
+        if !self.wait_for(&all_done) {
+            let cut = self.process.active();
             log::warn!(
                 "the drain timeout of {} is over: {cut} connections are reset",
-                seconds(drain_timeout)
+                seconds(self.drain_timeout)
             );
-            for handle in &handles {
+            for handle in &self.worker_handles {
                 handle.order(Order::EndAll(End::Shutdown));
             }
             if all_done.recv_timeout(Duration::from_secs(5)) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
@@ -70,10 +75,33 @@ impl Running {
             }
         }
         drop(joiner);
-        prober.stop();
-        for service in &services {
-            tell(service);
+    }
+
+    /// Whether everything is done within the drain timeout. Verdicts that still come change nothing any more; removed backends keep
+    /// their deadlines.
+    fn wait_for(&mut self, all_done: &Receiver<()>) -> bool {
+        let deadline = after(self.drain_timeout);
+        loop {
+            let next_look = if self.has_leaving() {
+                after(LEAVING_LOOK)
+            } else {
+                never()
+            };
+            crossbeam_channel::select! {
+                recv(all_done) -> _ => return true,
+                recv(deadline) -> _ => return false,
+                recv(next_look) -> _ => self.see_off(),
+                recv(self.requests) -> request => if let Ok(request) = request {
+                    (request.reply)(Err(Refusal::stopping()));
+                },
+                recv(self.changes) -> change => log::debug!("while stopping: {change:?}"),
+            }
         }
+    }
+
+    /// What the process has seen that belongs to no service.
+    fn tell_process(&self) {
+        let counters = &self.counters;
         for (count, what) in [
             (
                 &counters.accept_shortages,
@@ -92,28 +120,6 @@ impl Running {
         let panics = counters.panics.load(Relaxed);
         if panics > 0 {
             log::error!("{panics} faults of lb were caught; please report them");
-        }
-        drop((handles, access_log_guard));
-        log::info!("stopped");
-    }
-}
-
-/// Whether everything is done within `patience`. Verdicts that still come change nothing any more.
-fn wait_for(
-    all_done: &Receiver<()>,
-    patience: Duration,
-    changes: &Receiver<Change>,
-    requests: &Receiver<Request>,
-) -> bool {
-    let deadline = after(patience);
-    loop {
-        crossbeam_channel::select! {
-            recv(all_done) -> _ => return true,
-            recv(deadline) -> _ => return false,
-            recv(requests) -> request => if let Ok(request) = request {
-                (request.reply)(Err(Refusal::stopping()));
-            },
-            recv(changes) -> change => log::debug!("while stopping: {change:?}"),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The running balancer in the words of the API.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::board::{Board, Shown, id_of};
 use crate::api;
+use crate::config;
 use crate::observe::{End, ServiceTotals};
 use crate::pool::{Admin, Health, Member, Origin, Pool, Ramp};
 use crate::session::PhaseName;
@@ -40,7 +42,7 @@ impl Now {
 
 pub(super) fn status(board: &Board) -> api::Status {
     let now = Now::read();
-    let services: Vec<api::Service> = board.services.iter().map(|shown| service(shown, &now)).collect();
+    let services: Vec<api::Service> = board.services.load().iter().map(|shown| service(shown, &now)).collect();
     api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -62,11 +64,50 @@ pub(super) fn service(shown: &Shown, now: &Now) -> api::Service {
     api::Service {
         name: service.name.to_string(),
         listen: shown.listen.iter().map(ToString::to_string).collect(),
-        balance: shown.balance.clone(),
+        balance: shown.settings.balance.name().to_owned(),
         connections: connections(&service.counters.totals()),
         bytes: bytes(shown),
         backends: listed(balancer.pool()).map(|member| backend(member, now)).collect(),
+        differences: differences(&shown.settings, balancer.pool()),
     }
+}
+
+/// What is otherwise than the file says.
+fn differences(file: &config::Service, pool: &Pool) -> Vec<String> {
+    let mut members: HashMap<&str, &Member> = pool
+        .members()
+        .iter()
+        .filter(|member| member.admin != Admin::Leaving)
+        .map(|member| (&*member.backend.name, member))
+        .collect();
+    let mut words = Vec::new();
+    for entry in &file.backends {
+        let name = &entry.name;
+        match members.remove(name.as_str()) {
+            None => words.push(format!("{name} was removed, the file has it")),
+            Some(member) if member.backend.address.0 != entry.address => {
+                words.push(format!(
+                    "{name} is {}, the file says {}",
+                    member.backend.address, entry.address
+                ));
+            }
+            Some(member) if member.weight != entry.weight => {
+                words.push(format!(
+                    "{name} has weight {}, the file says {}",
+                    member.weight, entry.weight
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let mut added: Vec<&str> = members.into_keys().collect();
+    added.sort_unstable();
+    words.extend(
+        added
+            .into_iter()
+            .map(|name| format!("{name} was added, the file doesn't have it")),
+    );
+    words
 }
 
 /// Those that are shown: who is leaving only as long as nobody else has its name.
@@ -176,6 +217,7 @@ fn sum(services: impl Iterator<Item = api::ServiceConnections>) -> api::ProcessC
 pub(super) fn healthcheck(board: &Board) -> api::Healthcheck {
     let services: Vec<String> = board
         .services
+        .load()
         .iter()
         .filter(|shown| shown.service.balancer().pool().eligible().is_empty())
         .map(|shown| shown.service.name.to_string())
@@ -195,6 +237,7 @@ pub(super) fn sample(board: &Board) -> api::Sample {
     let now = Now::read();
     let services: Vec<api::ServiceSample> = board
         .services
+        .load()
         .iter()
         .map(|shown| api::ServiceSample {
             name: shown.service.name.to_string(),

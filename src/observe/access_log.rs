@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde::Serialize;
 
@@ -69,28 +70,24 @@ struct Line<'a> {
     end: &'a str,
 }
 
-/// The workers' end of the access log; cheap to clone. Off: recording costs one comparison.
-#[derive(Clone, Debug)]
-pub struct AccessLog(Option<Queue>);
+/// The workers' end of the access log; cheap to clone. Off: recording costs one comparison. Where it goes can be exchanged while it
+/// is in use.
+#[derive(Clone, Debug, Default)]
+pub struct AccessLog(Arc<ArcSwapOption<Queue>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Queue {
     records: Sender<SessionRecord>,
     lines: Lines,
 }
 
 impl AccessLog {
-    /// Records go nowhere.
-    #[must_use]
-    pub const fn off() -> Self {
-        Self(None)
-    }
-
-    /// Starts the threads that write to `target`; lines that are lost are counted by `dropped`.
+    /// Records go to `target` from now on, by threads of its own; lines that are lost are counted by `dropped`. What was recorded
+    /// before still goes where it went; that is over when the old guard has been dropped.
     ///
     /// # Errors
-    /// No thread can be started.
-    pub fn spawn(target: Box<dyn Write + Send>, dropped: Drops) -> std::io::Result<(Self, AccessLogGuard)> {
+    /// No thread can be started; records go on where they went.
+    pub fn write_to(&self, target: Box<dyn Write + Send>, dropped: Drops) -> std::io::Result<AccessLogGuard> {
         let (lines, guard) = Lines::spawn("access log", target, dropped)?;
         let (records, queued) = bounded(QUEUE_RECORDS);
         let (finish, finished) = bounded(1);
@@ -99,24 +96,27 @@ impl AccessLog {
             write_records(&queued, &to);
             drop(finish);
         })?;
-        Ok((
-            Self(Some(Queue { records, lines })),
-            AccessLogGuard {
-                finished,
-                _lines: guard,
-            },
-        ))
+        self.0.store(Some(Arc::new(Queue { records, lines })));
+        Ok(AccessLogGuard {
+            finished,
+            _lines: guard,
+        })
+    }
+
+    /// Records go nowhere from now on.
+    pub fn turn_off(&self) {
+        self.0.store(None);
     }
 
     /// Whether records go anywhere.
     #[must_use]
-    pub const fn is_on(&self) -> bool {
-        self.0.is_some()
+    pub fn is_on(&self) -> bool {
+        self.0.load().is_some()
     }
 
     /// Hands over a record; dropped and counted when the queue is full.
     pub fn record(&self, record: SessionRecord) {
-        if let Some(queue) = &self.0
+        if let Some(queue) = &*self.0.load()
             && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = queue.records.try_send(record)
         {
             queue.lines.count_drop();
@@ -124,7 +124,7 @@ impl AccessLog {
     }
 }
 
-/// Keeps the threads; dropped after the last [`AccessLog`], it waits until everything has been written.
+/// Keeps the threads; dropped after the log was turned off or exchanged, it waits until everything has been written.
 #[derive(Debug)]
 pub struct AccessLogGuard {
     finished: Receiver<()>,

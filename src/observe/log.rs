@@ -24,9 +24,14 @@ pub fn log_drops() -> Drops {
 pub fn start_log(level: LevelFilter) -> std::io::Result<LinesGuard> {
     let (lines, guard) = Lines::spawn("log", Box::new(stderr()), log_drops())?;
     let has_color = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    Builder::new()
-        .filter_level(level)
-        .parse_default_env()
+    // Everything passes here; the level is the log crate's own, which can be changed later.
+    let mut builder = Builder::new();
+    if is_told_by_environment() {
+        builder.filter_level(level).parse_default_env();
+    } else {
+        builder.filter_level(LevelFilter::Trace);
+    }
+    builder
         .format_timestamp_millis()
         .format_target(false)
         .write_style(if has_color {
@@ -37,6 +42,20 @@ pub fn start_log(level: LevelFilter) -> std::io::Result<LinesGuard> {
         .target(Target::Pipe(Box::new(lines)))
         .try_init()
         .map_err(std::io::Error::other)?;
+    set_log_level(level);
     std::panic::set_hook(Box::new(|panic| log::error!("a fault of lb: {panic}")));
     Ok(guard)
+}
+
+/// Another level, unless `RUST_LOG` says which.
+pub fn set_log_level(level: LevelFilter) {
+    if !is_told_by_environment() {
+        log::set_max_level(level);
+    }
+}
+
+/// Whether `RUST_LOG` says what is logged.
+#[must_use]
+pub fn is_told_by_environment() -> bool {
+    std::env::var_os("RUST_LOG").is_some_and(|value| !value.is_empty())
 }

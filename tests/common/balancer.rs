@@ -124,6 +124,14 @@ impl Balancer {
         &self.addresses[service]
     }
 
+    /// Writes another file, which nobody has read yet.
+    pub(crate) fn write(&self, config: &Config) {
+        // Whole or not at all, as an editor does it.
+        let next = self.folder().join("lb.toml.next");
+        std::fs::write(&next, config.text()).unwrap();
+        std::fs::rename(&next, self.folder().join("lb.toml")).unwrap();
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -112,7 +112,7 @@ fn what_lb_refuses_is_told_in_its_words() {
         let peer = Scripted::says(status, ERROR);
         let failure = Remote::new(&peer.flags()).unwrap().get("/").err().unwrap();
         assert!(
-            matches!(&failure, Failure::Refused(line) if line == "no backend \"x\" in \"echo\""),
+            matches!(&failure, Failure::Refused { said, .. } if said == "no backend \"x\" in \"echo\""),
             "{failure:?}"
         );
     }
@@ -120,7 +120,7 @@ fn what_lb_refuses_is_told_in_its_words() {
     let failure = Remote::new(&peer.flags()).unwrap().get("/").err().unwrap();
     let wanted = "a token is needed; name a file that holds one with --token-file or LB_TOKEN_FILE";
     assert!(
-        matches!(&failure, Failure::Refused(_)) && failure.line() == wanted,
+        matches!(&failure, Failure::Refused { .. }) && failure.line() == wanted,
         "{failure:?}"
     );
 }
