@@ -26,7 +26,7 @@
 //!
 //! | thread | owns | blocks on |
 //! |---|---|---|
-//! | main | the configuration, every pool (swapped whole) | its channel: signals, health changes |
+//! | main | the configuration, every pool (swapped whole) | its channels: signals, commands, health changes |
 //! | acceptor | the listeners | its epoll set |
 //! | worker-N | its sessions, their sockets, timers and pipes | its epoll set |
 //! | health | the probes | its epoll set |
@@ -57,6 +57,7 @@
 //! | the dashboard | `admin/dashboard/`: plain files, `main.js` puts them together; who serves them: `admin/assets.rs` |
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
+//! | what a reload may change | `control/reload.rs`, `control/difference.rs` |
 //! | how a backend warms up | `control/ramps.rs` |
 //! | a kind of probe | `health/check.rs` |
 //! | when copying becomes splicing | `session/direction.rs`, the constants |

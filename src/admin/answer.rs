@@ -66,7 +66,7 @@ pub(super) struct Failure {
     code: &'static str,
     message: String,
     details: Vec<String>,
-    header: Option<(header::HeaderName, HeaderValue)>,
+    header: Option<Box<(header::HeaderName, HeaderValue)>>,
 }
 
 impl Failure {
@@ -83,7 +83,7 @@ impl Failure {
     pub(super) fn unauthorized(message: impl Into<String>) -> Self {
         let scheme = HeaderValue::from_static("Bearer");
         Self {
-            header: Some((header::WWW_AUTHENTICATE, scheme)),
+            header: Some(Box::new((header::WWW_AUTHENTICATE, scheme))),
             ..Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
         }
     }
@@ -93,14 +93,14 @@ impl Failure {
     }
 
     pub(super) fn retry_after(mut self, span: Duration) -> Self {
-        self.header = Some((header::RETRY_AFTER, span.as_secs().into()));
+        self.header = Some(Box::new((header::RETRY_AFTER, span.as_secs().into())));
         self
     }
 
     pub(super) fn allow(mut self, methods: &str) -> Self {
         self.header = HeaderValue::from_str(methods)
             .ok()
-            .map(|methods| (header::ALLOW, methods));
+            .map(|methods| Box::new((header::ALLOW, methods)));
         self
     }
 
@@ -118,7 +118,7 @@ impl Failure {
             },
         };
         let mut answer = json(self.status, &problem);
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = self.header.map(|header| *header) {
             answer.headers_mut().insert(name, value);
         }
         answer

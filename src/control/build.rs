@@ -38,7 +38,7 @@ pub(super) fn build(config: &config::Config, workers: u16) -> Built {
             members.push(member);
         }
         let balancer = Balancer::new(Pool::new(members), policy(service.balance));
-        let settings = settings(service);
+        let settings = settings(service, fastrand::u64(..));
         built
             .services
             .push(Arc::new(Service::new(id, &service.name, settings, balancer)));
@@ -46,8 +46,8 @@ pub(super) fn build(config: &config::Config, workers: u16) -> Built {
     built
 }
 
-/// What a service is told.
-pub(super) fn settings(service: &config::Service) -> ServiceSettings {
+/// What a service is told; `seed` of its random choices.
+pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings {
     let is_measured = service.balance == config::Balance::Fastest;
     ServiceSettings {
         options: SessionOptions {
@@ -68,7 +68,7 @@ pub(super) fn settings(service: &config::Service) -> ServiceSettings {
             ttl: sticky.ttl,
             size: sticky.size,
         }),
-        seed: fastrand::u64(..),
+        seed,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The one room that knows how all fits together: starts it, is the only one to change it, stops it.
 //!
-//! `start` opens everything or nothing. Then [`Running::serve`] is the control loop: it waits for signals and for verdicts of the
-//! health thread, and swaps in what follows from them. Nothing on the data path waits for this thread.
+//! `start` opens everything or nothing. Then [`Running::serve`] is the control loop: it waits for signals, for [`Command`]s and for
+//! verdicts of the health thread, and swaps in what follows from them. What it shows of itself is the [`Board`], which anybody may
+//! read. Nothing on the data path waits for this thread.
 //!
-//! Threads: acceptor (listeners), worker-N (sessions), health (probes), signals, log and access-log writers, and this one.
+//! Threads: acceptor (listeners), worker-N (sessions), health (probes), signals, log and access-log writers, and this one; `admin`
+//! asks it for changes.
 
 mod board;
 mod budget;

@@ -3,6 +3,7 @@
 //! Only what changed is changed. A kept listener is the same socket; live sessions keep the settings they began with; those on backends
 //! that go have their time to drain. What can only change at a start (`runtime.workers`, `[admin]`) is said and left.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,10 +24,10 @@ use crate::balance::Balancer;
 use crate::config::{self, Config};
 use crate::health::Order;
 use crate::observe;
-use crate::pool::{Admin, Member, Pool};
+use crate::pool::{Admin, Pool};
 use crate::service::Service;
 use crate::sys::{self, Clock};
-use crate::types::{Moment, ServiceId};
+use crate::types::{BackendId, Moment, ServiceId};
 
 /// A service that is gone from the file picks backends for so long: for those that were accepted just before.
 const LAST_PICKS: Duration = Duration::from_millis(500);
@@ -42,14 +43,17 @@ pub(super) struct Departing {
 
 /// What a service is to be.
 enum Next {
-    /// It goes on; `place` is where it is now.
-    Kept {
-        place: usize,
-        difference: Difference,
-        keys: Vec<String>,
-        next_number: u32,
-    },
+    /// It goes on.
+    Kept(Box<Kept>),
     New(Arc<Service>),
+}
+
+struct Kept {
+    /// Where it is now.
+    place: usize,
+    difference: Difference,
+    keys: Vec<String>,
+    next_number: u32,
 }
 
 impl Running {
@@ -140,12 +144,12 @@ impl Running {
                 let before = &steering.settings;
                 let difference = Difference::new(before, after, service.balancer().pool(), &mut numbers);
                 super::steering::check_fit(after, &difference.pool)?;
-                Next::Kept {
+                Next::Kept(Box::new(Kept {
                     place,
                     keys: difference::keys(before, after),
                     difference,
                     next_number: numbers.next_number,
-                }
+                }))
             } else {
                 let id = ServiceId(self.next_service);
                 self.next_service = self.next_service.saturating_add(1);
@@ -158,7 +162,7 @@ impl Running {
                 Next::New(Arc::new(Service::new(
                     id,
                     &after.name,
-                    build::settings(after),
+                    build::settings(after, fastrand::u64(..)),
                     balancer,
                 )))
             };
@@ -187,55 +191,13 @@ impl Running {
                     }
                     (service, Steering::new(after.clone()))
                 }
-                Next::Kept {
-                    place,
-                    difference,
-                    keys,
-                    next_number,
-                } => {
-                    let Some((service, mut steering)) = old.get_mut(place).and_then(Option::take) else {
+                Next::Kept(kept) => {
+                    let Some(found) = old.get_mut(kept.place).and_then(Option::take) else {
                         continue;
                     };
-                    let words = difference.words.iter().chain(&keys);
+                    let words = kept.difference.words.iter().chain(&kept.keys);
                     changes.extend(words.map(|word| format!("{}: {word}", after.name)));
-                    let is_checked_otherwise = steering.settings.health != after.health;
-                    let is_renewed = build::settings(&steering.settings) != build::settings(after);
-                    let deadline = now.plus(config.runtime.drain_timeout);
-                    for member in &difference.leaving {
-                        self.prober_orders.give(Order::Forget(member.backend.id));
-                        steering.ramps.end(member.backend.id);
-                        steering
-                            .leaving
-                            .push(Leaving::new(Arc::clone(&member.backend), deadline));
-                    }
-                    steering.next_number = next_number;
-                    let is_put = steering.retune(after.clone()) || !difference.words.is_empty() || is_checked_otherwise;
-                    let first = steering.ramps.first();
-                    for member in &difference.coming {
-                        steering.ramps.begin(member.backend.id, now);
-                    }
-                    let is_coming = |member: &Member| {
-                        difference
-                            .coming
-                            .iter()
-                            .any(|coming| coming.backend.id == member.backend.id)
-                    };
-                    let pool = difference.pool.changed(|member| {
-                        if is_coming(member) {
-                            member.ramp = first;
-                        }
-                    });
-                    difference.apply_limits(after);
-                    self.check(&service, after, &difference, is_checked_otherwise);
-                    if is_put {
-                        steering.put(&service, pool.unwrap_or(difference.pool));
-                    }
-                    let service = if is_renewed {
-                        Arc::new(service.renewed(build::settings(after)))
-                    } else {
-                        service
-                    };
-                    (service, steering)
+                    self.keep(*kept, found, after, now.plus(config.runtime.drain_timeout))
                 }
             };
             self.services.push(service);
@@ -254,6 +216,52 @@ impl Running {
         self.sockets = sockets;
         let shown: Vec<Shown> = shown(config, &self.services, &self.sockets);
         self.board.show(shown);
+    }
+
+    /// A service that goes on, with what changes of it. Those that go have until `deadline`.
+    fn keep(
+        &self,
+        kept: Kept,
+        (service, mut steering): (Arc<Service>, Steering),
+        after: &config::Service,
+        deadline: Moment,
+    ) -> (Arc<Service>, Steering) {
+        let Kept {
+            difference,
+            next_number,
+            ..
+        } = kept;
+        let is_checked_otherwise = steering.settings.health != after.health;
+        let is_renewed = build::settings(&steering.settings, 0) != build::settings(after, 0);
+        for member in &difference.leaving {
+            self.prober_orders.give(Order::Forget(member.backend.id));
+            steering.ramps.end(member.backend.id);
+            steering
+                .leaving
+                .push(Leaving::new(Arc::clone(&member.backend), deadline));
+        }
+        steering.next_number = next_number;
+        let is_put = steering.retune(after.clone()) || !difference.words.is_empty() || is_checked_otherwise;
+        let first = steering.ramps.first();
+        for member in &difference.coming {
+            steering.ramps.begin(member.backend.id, Clock::now());
+        }
+        difference.apply_limits(after);
+        self.check(&service, after, &difference, is_checked_otherwise);
+        if is_put {
+            let coming: HashSet<BackendId> = difference.coming.iter().map(|member| member.backend.id).collect();
+            let warmed = difference.pool.changed(|member| {
+                if coming.contains(&member.backend.id) {
+                    member.ramp = first;
+                }
+            });
+            steering.put(&service, warmed.unwrap_or(difference.pool));
+        }
+        if is_renewed {
+            (Arc::new(service.renewed(build::settings(after, 0))), steering)
+        } else {
+            (service, steering)
+        }
     }
 
     /// Tells the health thread whom to watch from now on, and how.

@@ -76,7 +76,7 @@ impl Service {
         }
     }
 
-    /// The same service with other settings: its counters, its limit, its balancer and whose turn it is are shared with the old value,
+    /// The same service with other settings: its seed, its counters, its limit, its balancer and whose turn it is are shared with the old value,
     /// and clients keep their backends unless their table is another one.
     #[must_use]
     pub fn renewed(&self, settings: ServiceSettings) -> Self {
