@@ -316,8 +316,12 @@ fn changes_of_state_and_samples_are_told_as_they_come() {
     let config = Config::with_backends(&[("a", gone.as_ref().unwrap().address()), ("b", b.address())]).health(health);
     let (lb, admin) = start_with(config);
     let mut events = events(&admin);
+    let mut becomes = |state: &str| {
+        let is_it = |(name, event): &(String, Value)| name == "backend" && event["state"] == json!(state);
+        events.find(is_it).unwrap().1
+    };
     let refusing = gone.take().unwrap().stop();
-    let (_, down) = events.find(|(name, _)| name == "backend").unwrap();
+    let down = becomes("down");
     assert_eq!((&down["backend"], &down["state"]), (&json!("a"), &json!("down")));
     assert!(
         down["reason"].as_str().unwrap().contains("connection refused"),
@@ -336,10 +340,10 @@ fn changes_of_state_and_samples_are_told_as_they_come() {
         "{told}"
     );
     let _back = Backend::named_at(refusing.release(), "a");
-    let (_, up) = events.find(|(name, _)| name == "backend").unwrap();
+    let up = becomes("up");
     assert_eq!((&up["backend"], &up["state"]), (&json!("a"), &json!("up")));
     admin.send("PATCH", &of("b"), &json!({"state": "draining"}));
-    let (_, draining) = events.find(|(name, _)| name == "backend").unwrap();
+    let draining = becomes("draining");
     assert_eq!(
         (&draining["backend"], &draining["state"]),
         (&json!("b"), &json!("draining"))
