@@ -316,12 +316,14 @@ fn changes_of_state_and_samples_are_told_as_they_come() {
     let config = Config::with_backends(&[("a", gone.as_ref().unwrap().address()), ("b", b.address())]).health(health);
     let (lb, admin) = start_with(config);
     let mut events = events(&admin);
-    let mut becomes = |state: &str| {
-        let is_it = |(name, event): &(String, Value)| name == "backend" && event["state"] == json!(state);
+    let mut becomes = |backend: &str, state: &str| {
+        let is_it = |(name, event): &(String, Value)| {
+            name == "backend" && event["backend"] == json!(backend) && event["state"] == json!(state)
+        };
         events.find(is_it).unwrap().1
     };
     let refusing = gone.take().unwrap().stop();
-    let down = becomes("down");
+    let down = becomes("a", "down");
     assert_eq!((&down["backend"], &down["state"]), (&json!("a"), &json!("down")));
     assert!(
         down["reason"].as_str().unwrap().contains("connection refused"),
@@ -340,10 +342,10 @@ fn changes_of_state_and_samples_are_told_as_they_come() {
         "{told}"
     );
     let _back = Backend::named_at(refusing.release(), "a");
-    let up = becomes("up");
+    let up = becomes("a", "up");
     assert_eq!((&up["backend"], &up["state"]), (&json!("a"), &json!("up")));
     admin.send("PATCH", &of("b"), &json!({"state": "draining"}));
-    let draining = becomes("draining");
+    let draining = becomes("b", "draining");
     assert_eq!(
         (&draining["backend"], &draining["state"]),
         (&json!("b"), &json!("draining"))
