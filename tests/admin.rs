@@ -172,6 +172,14 @@ fn what_can_not_be_done_is_refused_with_its_reason_and_changes_nothing() {
         (
             "POST",
             BACKENDS,
+            add("x", &own.replace("127.0.0.1", "[::ffff:127.0.0.1]")),
+            422,
+            "bad_value",
+        ),
+        ("POST", BACKENDS, add("..", "127.0.0.1:1"), 422, "bad_value"),
+        (
+            "POST",
+            BACKENDS,
             add("x", &admin.address().to_string()),
             422,
             "bad_value",

@@ -195,7 +195,8 @@ pub(super) fn name_wanted() -> String {
 /// Whether a text is that.
 pub(super) fn is_name(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_allowed)
+    // "." and ".." would vanish from the path of a URL.
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_allowed) && !matches!(text, "." | "..")
 }
 
 /// A name of a service or backend, as `[A-Za-z0-9._-]{1,64}`.
@@ -210,6 +211,8 @@ pub(super) fn name<'d>(table: &Table<'d, '_>, findings: &mut Findings) -> Option
         let length = text.chars().count();
         let hint = if length > NAME_BYTES_MAX {
             format!("it has {length}")
+        } else if matches!(text, "." | "..") {
+            "in the path of a URL it would vanish".to_owned()
         } else {
             String::new()
         };

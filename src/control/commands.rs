@@ -8,6 +8,7 @@ use super::build;
 use super::command::{Answer, Command, Outcome, Refusal, RefusalKind, Request};
 use super::leaving::Leaving;
 use super::running::Running;
+use super::sockets::leads_to;
 use super::steering::check_fit;
 use super::view::{self, Now};
 use crate::api;
@@ -238,13 +239,7 @@ impl Running {
     }
 
     fn listens_at(&self, address: std::net::SocketAddr) -> bool {
-        let ip = address.ip().to_canonical();
-        let ours = self.sockets.addresses().chain(self.own_addresses.iter().copied());
-        ours.into_iter().any(|ours| {
-            let own = ours.ip().to_canonical();
-            let is_everywhere = own.is_unspecified() && ip.is_loopback() && own.is_ipv4() == ip.is_ipv4();
-            ours.port() == address.port() && (own == ip || is_everywhere)
-        })
+        self.sockets.is_ours(address) || self.own_addresses.iter().any(|own| leads_to(address, *own))
     }
 
     /// Logs and tells a backend's state.

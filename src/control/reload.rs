@@ -16,7 +16,7 @@ use super::difference::{self, Difference, Numbers};
 use super::leaving::Leaving;
 use super::running::Running;
 use super::sockets::Sockets;
-use super::start::{StartError, access_target, shown};
+use super::start::{StartError, access_target, find_loops, shown};
 use super::steering::Steering;
 use super::view::Now;
 use crate::api;
@@ -101,6 +101,7 @@ impl Running {
             Refusal::new(RefusalKind::BadConfig, message)
         };
         let sockets = Sockets::open(&config, &self.sockets).map_err(refuse)?;
+        find_loops(&config, &sockets).map_err(refuse)?;
         let budget = self.budget(&config, &sockets).map_err(refuse)?;
         let is_logged_elsewhere = config.log.access != self.config.log.access;
         let target = access_target(&config.log.access).map_err(refuse)?;

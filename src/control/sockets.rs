@@ -70,9 +70,9 @@ impl Sockets {
         own.map(|bound| bound.address).collect()
     }
 
-    /// Where lb listens.
-    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.0.iter().map(|bound| bound.address)
+    /// Whether a connection to this address would come back to us.
+    pub(super) fn is_ours(&self, address: SocketAddr) -> bool {
+        self.0.iter().any(|bound| leads_to(address, bound.address))
     }
 
     pub(super) const fn count(&self) -> usize {
@@ -103,6 +103,13 @@ impl Bound {
     }
 }
 
+/// Whether who connects to `address` reaches a listener at `listener`.
+pub(super) fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
+    let (ip, own) = (address.ip().to_canonical(), listener.ip().to_canonical());
+    let is_everywhere = own.is_unspecified() && own.is_ipv4() == ip.is_ipv4();
+    address.port() == listener.port() && (own == ip || (is_everywhere && sys::is_own(ip)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +125,15 @@ mod tests {
             })
             .collect();
         config::parse("f", &text).unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_would_come_back_is_found_however_its_address_is_written() {
+        let leads = |address: &str, listener: &str| leads_to(address.parse().unwrap(), listener.parse().unwrap());
+        assert!(leads("127.0.0.1:9", "127.0.0.1:9") && leads("[::ffff:127.0.0.1]:9", "127.0.0.1:9"));
+        assert!(leads("127.0.0.1:9", "0.0.0.0:9") && leads("[::1]:9", "[::]:9"));
+        assert!(!leads("127.0.0.1:8", "127.0.0.1:9") && !leads("127.0.0.2:9", "127.0.0.1:9"));
+        assert!(!leads("[::1]:9", "0.0.0.0:9") && !leads("192.0.2.77:9", "0.0.0.0:9"));
     }
 
     #[test]

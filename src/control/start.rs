@@ -36,6 +36,8 @@ const FAILURES_QUEUED: usize = 1024;
 pub enum StartError {
     /// A listener can't be opened.
     Listen(SocketAddr, io::Error),
+    /// A backend is lb itself: the service, the backend, its address.
+    Loop(String, String, SocketAddr),
     /// The limits don't fit.
     Budget(BudgetError),
     /// The access log can't be opened.
@@ -61,6 +63,10 @@ impl std::fmt::Display for StartError {
                 )
             }
             Self::Listen(address, error) => write!(out, "can't listen on {address}: {error}"),
+            Self::Loop(service, backend, address) => write!(
+                out,
+                "{service}: the backend {backend} is at {address}, where lb itself listens: every connection would come back to it"
+            ),
             Self::Budget(error) => error.fmt(out),
             Self::AccessLog(path, error) => write!(out, "log.access: can't write to {}: {error}", path.display()),
             Self::System(error) => write!(out, "can't start: {error}"),
@@ -85,6 +91,7 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
     let workers_count = config.runtime.workers.unwrap_or_else(cores);
     let Built { services, targets } = build(config, workers_count);
     let sockets = Sockets::open(config, &Sockets::default())?;
+    find_loops(config, &sockets)?;
     let parts = Parts {
         workers: workers_count,
         listeners: sockets.count(),
@@ -209,6 +216,21 @@ fn cores() -> u16 {
         .ok()
         .and_then(|cores| u16::try_from(cores.get()).ok())
         .unwrap_or(1)
+}
+
+/// Finds a backend that is lb itself. The file alone doesn't tell: lb may listen on every address of the machine.
+///
+/// # Errors
+/// The first one.
+pub(super) fn find_loops(config: &Config, sockets: &Sockets) -> Result<(), StartError> {
+    for service in &config.services {
+        let is_ours = |backend: &&config::Backend| sockets.is_ours(backend.address);
+        if let Some(backend) = service.backends.iter().find(is_ours) {
+            let (service, name) = (service.name.clone(), backend.name.clone());
+            return Err(StartError::Loop(service, name, backend.address));
+        }
+    }
+    Ok(())
 }
 
 /// What the access log is written to; `None` = it is off.

@@ -1,7 +1,7 @@
 //! Listeners, and what is accepted from them.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
@@ -38,6 +38,21 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+/// Whether an address is one of this machine's own: then the kernel would connect to it from that very address. No packet is sent.
+#[must_use]
+pub fn is_own(ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    let any = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    ip.is_loopback() || source.is_ok_and(|source| source.ip() == ip)
+}
+
 /// Takes one waiting connection; non-blocking, close-on-exec.
 ///
 /// The address is the one accept4(2) gave: a peer that has reset already has none to ask for later.
@@ -48,4 +63,20 @@ pub fn accept(listener: &TcpListener) -> io::Result<(OwnedFd, SocketAddr)> {
     let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let address = address.ok_or(Errno::CONNABORTED)?;
     Ok((socket, SocketAddr::try_from(address).map_err(|_| Errno::CONNABORTED)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_are_told_from_others() {
+        for own in ["127.0.0.1", "127.9.9.9", "::ffff:127.0.0.1", "::1"] {
+            assert!(is_own(own.parse().unwrap()), "{own}");
+        }
+        // TEST-NET-1 and the documentation's prefix: nobody's (RFC 5737, RFC 3849).
+        for other in ["192.0.2.77", "2001:db8::77"] {
+            assert!(!is_own(other.parse().unwrap()), "{other}");
+        }
+    }
 }

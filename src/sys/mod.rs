@@ -20,7 +20,7 @@ mod wake;
 pub use clock::Clock;
 pub use errno::{Decision, connect_failure, decide};
 pub use limits::{fd_limit, raise_fd_limit};
-pub use listen::{accept, listen};
+pub use listen::{accept, is_own, listen};
 pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
