@@ -4,9 +4,9 @@
 //! nothing. May not: keep a token in clear, log one, or compare one in a time that tells how much of it is right.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -57,8 +57,17 @@ impl Tokens {
     pub(super) fn load(path: &Path) -> Result<Self, String> {
         let name = path.display();
         let said = |error: std::io::Error| format!("admin.token_file: {name}: {error}");
-        let file = File::open(path).map_err(said)?;
-        let mode = file.metadata().map_err(said)?.permissions().mode() & 0o777;
+        // A pipe without a writer would hold up the start for ever: opened without waiting, and then refused.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(said)?;
+        let metadata = file.metadata().map_err(said)?;
+        if !metadata.is_file() {
+            return Err(format!("admin.token_file: {name} is no file"));
+        }
+        let mode = metadata.permissions().mode() & 0o777;
         if mode & 0o007 != 0 {
             return Err(format!(
                 "admin.token_file: {name} has mode {mode:o}: everybody on this machine may use it; chmod 600 {name}"
@@ -189,6 +198,10 @@ mod tests {
         assert!(Tokens::load(&path).unwrap_err().contains("chmod 600"));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         assert_eq!(Tokens::load(&path).unwrap().role(SECRET.as_bytes()), Role::Operate);
+        assert!(Tokens::load(folder.path()).unwrap_err().ends_with("is no file"));
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        assert!(Tokens::load(&pipe).unwrap_err().ends_with("is no file"));
         assert!(
             Tokens::load(Path::new("/nonexistent"))
                 .unwrap_err()
