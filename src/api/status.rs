@@ -160,7 +160,7 @@ pub enum HealthStatus {
     Up,
     /// It doesn't.
     Down,
-    /// Nobody has looked: checks are off, or none has come to an end yet.
+    /// Nobody knows: checks are off, or none was good yet.
     Unknown,
 }
 
