@@ -119,9 +119,8 @@ impl Whole {
                 Some(Place::File(at, listener)) => format!("{listener} on line {}", findings.line(*at)),
                 Some(Place::DefaultOf(listener)) => format!("the default of {listener}"),
             };
-            let said = format!(
-                "found \"{address}\", wanted the address of a backend; lb itself listens there: {listener}"
-            );
+            let said =
+                format!("found \"{address}\", wanted the address of a backend; lb itself listens there: {listener}");
             findings.add(*at, path.clone(), said);
         }
     }
