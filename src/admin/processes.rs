@@ -58,14 +58,12 @@ struct Reading {
 
 impl Processes {
     /// Puts what is known into the answer.
-    pub(super) fn fill(&self, service: &mut api::Service) {
+    pub(super) fn fill(&self, service: &str, backend: &mut api::Backend) {
         if self.known.is_empty() {
             return;
         }
-        for backend in &mut service.backends {
-            let key = (service.name.clone(), backend.name.clone());
-            backend.process = self.known.get(&key).and_then(|known| known.process);
-        }
+        let key = (service.to_owned(), backend.name.clone());
+        backend.process = self.known.get(&key).and_then(|known| known.process);
     }
 
     /// Whom to ask now.

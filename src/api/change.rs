@@ -81,11 +81,6 @@ pub enum WantedState {
     Maintenance,
 }
 
-/// How long the connections of a backend that is removed may live: `30s`, as in lb.toml.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Drain(#[schemars(example = "30s")] pub String);
-
 #[cfg(test)]
 mod tests {
     use super::*;

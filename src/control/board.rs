@@ -59,8 +59,14 @@ impl Board {
     pub fn backend(&self, service: &str, name: &str) -> Option<Option<api::Backend>> {
         let shown = self.find(service)?;
         let balancer = shown.service.balancer();
-        let member = balancer.pool().named(name);
+        let member = view::listed(balancer.pool()).find(|member| *member.backend.name == *name);
         Some(member.map(|member| view::backend(member, &view::Now::read())))
+    }
+
+    /// Whether a service has this name.
+    #[must_use]
+    pub fn has_service(&self, name: &str) -> bool {
+        self.find(name).is_some()
     }
 
     /// Whether it takes connections and each service has a backend that is up.
@@ -80,12 +86,6 @@ impl Board {
     pub fn metrics(&self) -> String {
         let services: Vec<_> = self.services.iter().map(|shown| Arc::clone(&shown.service)).collect();
         render_metrics(&services, &self.counters, self.workers.len())
-    }
-
-    /// Worker threads.
-    #[must_use]
-    pub fn workers_count(&self) -> usize {
-        self.workers.len()
     }
 
     /// Asks every worker for its live sessions; `reply` is called once for each, on its thread. `false`: no such service.
