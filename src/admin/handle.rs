@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::{self, Answer, Failure};
+use super::answer::{self, Answer, Failure, busy};
 use super::fence::Source;
 use super::query::Query;
 use super::routes::{self, Action, Asked};
@@ -52,10 +52,6 @@ pub(super) async fn handle(state: Rc<State>, source: Source, request: Request<In
     };
     answer::tell_role(&mut answer, role);
     answer
-}
-
-fn busy(message: &str) -> Failure {
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(Duration::from_secs(1))
 }
 
 async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) -> Result<Answer, Failure> {

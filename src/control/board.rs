@@ -22,6 +22,19 @@ pub enum Event {
     Backend(api::BackendEvent),
 }
 
+/// Where the process behind a backend tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessPage {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The backend's.
+    pub backend: Arc<str>,
+    /// The page.
+    pub url: Arc<HttpUrl>,
+    /// How often it is to be asked.
+    pub every: Duration,
+}
+
 /// A service as it is shown.
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -152,15 +165,19 @@ impl Board {
         &self.counters
     }
 
-    /// Where processes behind backends tell of themselves, by service and backend, and how often they are to be asked.
+    /// Where processes behind backends tell of themselves.
     #[must_use]
-    pub fn process_pages(&self) -> Vec<((String, String), Arc<HttpUrl>, Duration)> {
+    pub fn process_pages(&self) -> Vec<ProcessPage> {
         let mut pages = Vec::new();
         for shown in &self.services {
-            for member in shown.service.balancer().pool().members() {
+            for member in view::listed(shown.service.balancer().pool()) {
                 if let Some(url) = &member.metrics {
-                    let key = (shown.service.name.to_string(), member.backend.name.to_string());
-                    pages.push((key, Arc::clone(url), shown.health_interval));
+                    pages.push(ProcessPage {
+                        service: Arc::clone(&shown.service.name),
+                        backend: Arc::clone(&member.backend.name),
+                        url: Arc::clone(url),
+                        every: shown.health_interval,
+                    });
                 }
             }
         }

@@ -21,7 +21,7 @@ mod steering;
 mod stop;
 mod view;
 
-pub use board::{Board, Event};
+pub use board::{Board, Event, ProcessPage};
 pub use budget::{Budget, BudgetError, Parts};
 pub use command::{Answer, Command, Commander, Outcome, Refusal, RefusalKind};
 pub use metrics::render_metrics;
