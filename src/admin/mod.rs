@@ -13,6 +13,7 @@ mod describe;
 mod fence;
 mod handle;
 mod history;
+mod hosts;
 mod hub;
 mod listen;
 mod outgoing;

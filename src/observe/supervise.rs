@@ -57,15 +57,14 @@ mod tests {
         let waits = |fails: bool| {
             let held = std::sync::Arc::clone(&held);
             let mut is_first = true;
-            let mut next = poll_fn(move |context| {
+            poll_fn(move |context| {
                 if std::mem::take(&mut is_first) {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 assert!(!fails, "injected");
                 Poll::Ready(std::sync::Arc::strong_count(&held))
-            });
-            async move { (&mut next).await }
+            })
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(caught("test", &counters, waits(true))), None);
