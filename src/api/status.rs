@@ -119,7 +119,7 @@ pub enum BackendState {
     Draining,
     /// Neither connections nor checks.
     Maintenance,
-    /// In use already, but no check has come to a verdict, or slow start still holds it back.
+    /// In use already, but no check was good yet, or slow start still holds it back.
     Starting,
 }
 
