@@ -200,6 +200,9 @@ fn what_can_not_be_done_is_refused_with_its_reason_and_changes_nothing() {
         ),
         ("POST", BACKENDS, json!({"name": "x"}), 422, "bad_json"),
         ("POST", BACKENDS, json!([]), 422, "bad_json"),
+        ("POST", BACKENDS, json!(["x", "127.0.0.1:1"]), 422, "bad_json"),
+        ("PATCH", &of("a"), json!([null, null]), 422, "bad_json"),
+        ("PATCH", &of("a"), json!(null), 422, "bad_json"),
         (
             "POST",
             "/api/v1/services/web/backends",
@@ -223,6 +226,8 @@ fn what_can_not_be_done_is_refused_with_its_reason_and_changes_nothing() {
         (of("b"), 404, "unknown_backend"),
         (format!("{}?drain=soon", of("a")), 400, "bad_parameter"),
         (format!("{}?drian=1s", of("a")), 400, "bad_parameter"),
+        (format!("{}?drain=9999m", of("a")), 400, "bad_parameter"),
+        (format!("{}?drain=1h+30m", of("a")), 400, "bad_parameter"),
         ("/api/v1/connections/0-0-0".to_owned(), 404, "unknown_connection"),
         ("/api/v1/connections/nonsense".to_owned(), 404, "unknown_connection"),
         ("/api/v1/status".to_owned(), 405, "method_not_allowed"),
@@ -244,6 +249,10 @@ fn what_can_not_be_done_is_refused_with_its_reason_and_changes_nothing() {
     assert_eq!((large.status, large.code().as_str()), (413, "too_large"));
     assert_eq!(admin.get("/api/v1/connections?limit=0").code(), "bad_parameter");
     assert_eq!(admin.get("/api/v1/connections?service=web").code(), "unknown_service");
+    let nobodys = |query: &str| admin.get(&format!("/api/v1/connections?{query}"));
+    assert_eq!(nobodys("service=echo&backend=nosuch").code(), "unknown_backend");
+    assert_eq!(nobodys("backend=nosuch").json()["connections"], json!([]), "a filter");
+    assert_eq!(admin.get("/api/v1/history?service=web").code(), "unknown_service");
     assert_eq!(admin.get("/nothing/here").code(), "unknown_path");
     assert_eq!(admin.json(BACKENDS), before);
     lb.finish();
@@ -408,6 +417,8 @@ fn the_figures_of_a_backends_process_are_shown_and_gone_with_it() {
     });
     assert!(process["memory_bytes"].as_u64().unwrap() > 100_000, "{process}");
     assert!(process["uptime_seconds"].is_number(), "{process}");
+    let changed = admin.send("PATCH", &of("a"), &json!({"weight": 2})).json();
+    assert!(changed["process"]["memory_bytes"].is_number(), "{changed}");
     let flat = admin.json("/stats");
     assert!(flat[0]["ram"].is_number() && flat[0]["up"] == json!(true), "{flat}");
     server.kill();

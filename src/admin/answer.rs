@@ -9,8 +9,8 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
-use tokio::sync::mpsc;
 
+use super::hub::Events;
 use super::tokens::Role;
 use crate::api;
 
@@ -20,10 +20,23 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 
 /// The body of an answer.
 pub(super) enum Content {
-    /// All of it.
-    Whole(Option<Bytes>),
+    /// What is left of it. It goes piece by piece: hyper asks for the next when most of the one before has been written.
+    Whole(Bytes),
     /// As it comes; ends when the sender is dropped.
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(Events),
+}
+
+/// The size of a piece.
+const PIECE_BYTES: usize = 64 << 10;
+
+impl Content {
+    /// Bytes that wait to be taken.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Whole(rest) => rest.len(),
+            Self::Stream(_) => 0,
+        }
+    }
 }
 
 pub(super) type Answer = Response<Content>;
@@ -37,23 +50,24 @@ impl Body for Content {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream
-                .poll_recv(context)
+            Self::Whole(rest) if rest.is_empty() => Poll::Ready(None),
+            Self::Whole(rest) => {
+                let piece = rest.split_to(PIECE_BYTES.min(rest.len()));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Self::Stream(events) => events
+                .poll_next(context)
                 .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self, Self::Whole(rest) if rest.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => {
-                let length = bytes.as_ref().map_or(0, Bytes::len);
-                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-            }
+            Self::Whole(rest) => SizeHint::with_exact(u64::try_from(rest.len()).unwrap_or(u64::MAX)),
             Self::Stream(_) => SizeHint::default(),
         }
     }
@@ -125,6 +139,11 @@ impl Failure {
     }
 }
 
+/// Not now.
+pub(super) fn busy(message: &str) -> Failure {
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(Duration::from_secs(1))
+}
+
 /// JSON.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
     match serde_json::to_vec(value) {
@@ -138,11 +157,11 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Answer {
 
 /// Bytes of this type.
 pub(super) fn whole(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Answer {
-    answer(status, content_type, Content::Whole(Some(bytes.into())))
+    answer(status, content_type, Content::Whole(bytes.into()))
 }
 
 /// Server-sent events.
-pub(super) fn stream(events: mpsc::Receiver<Bytes>) -> Answer {
+pub(super) fn stream(events: Events) -> Answer {
     answer(StatusCode::OK, "text/event-stream", Content::Stream(events))
 }
 

@@ -120,8 +120,12 @@ fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
         ("400", "No such request: its Host, its parameters or its form"),
         ("401", "A token is needed, or it is wrong"),
         ("403", "The token may not do this, or another page asks"),
+        ("405", "Other methods are possible there: the header Allow tells which"),
         ("429", "Too many wrong tokens came from there"),
-        ("503", "Too busy, or stopping"),
+        (
+            "503",
+            "Too busy, or stopping; a change that took too long may still be carried out",
+        ),
     ];
     if route.path.contains('{')
         || query::parameters(route.action)

@@ -1,10 +1,11 @@
 //! Who is let in: asked of every request before anything else of it is looked at.
 //!
 //! In this order: the Host it thinks to speak to (a page whose name was pointed at us names another: DNS rebinding), the page it
-//! comes from (a foreign one may not even look: CSRF), then its token. Guesses are throttled by source.
+//! comes from (a foreign one may not even look: CSRF), then its token. Wrong ones are throttled by source; a right one is always
+//! let in, so that nobody locks others out by guessing beside them (a token has 16 bytes or more: guessing leads nowhere).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode, header};
 
 use super::answer::Failure;
+use super::hosts::Hosts;
 use super::tokens::{Role, Tokens};
 use crate::types::Moment;
 
-/// Wrong tokens from one source in [`GUESS_SPAN`], after which it is not listened to.
+/// Wrong tokens from one source in [`GUESS_SPAN`], after which it is told to wait.
 const GUESSES_MAX: u32 = 10;
 const GUESS_SPAN: Duration = Duration::from_secs(60);
-/// Sources remembered. When there are more, all who come are told to wait: somebody guesses from everywhere.
+/// Sources remembered. When there are more, who comes with a wrong token is told to wait: somebody guesses from everywhere.
 const SOURCES_MAX: usize = 1024;
 
 /// Where a request came from.
@@ -30,11 +32,23 @@ pub(super) enum Source {
     Unix,
 }
 
+impl Source {
+    /// Who guesses together: whoever has one address of a network in IPv6 has all 2^64 of it (RFC 4291).
+    fn network(self) -> Self {
+        match self {
+            Self::Ip(IpAddr::V6(address)) => {
+                Self::Ip(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into())
+            }
+            Self::Ip(IpAddr::V4(_)) | Self::Unix => self,
+        }
+    }
+}
+
 /// The rules.
 #[derive(Debug)]
 pub(super) struct Fence {
-    /// `name:port` and `[address]:port` in lower case; `None`: no browser gets here, so none is asked.
-    hosts: Option<Vec<String>>,
+    /// `None`: no browser gets here, so none is asked.
+    hosts: Option<Hosts>,
     tokens: Option<Arc<Tokens>>,
     guesses: HashMap<Source, (Moment, u32)>,
 }
@@ -42,17 +56,8 @@ pub(super) struct Fence {
 impl Fence {
     /// For a TCP listener at `address`, known by these `names` too; `None`: a unix socket.
     pub(super) fn new(address: Option<SocketAddr>, names: &[String], tokens: Option<Arc<Tokens>>) -> Self {
-        let hosts = address.map(|address| {
-            let port = address.port();
-            let loopback = ["localhost", "127.0.0.1", "[::1]"].map(ToOwned::to_owned);
-            let own = SocketAddr::new(address.ip(), port).to_string();
-            let named = loopback.iter().chain(names).map(|name| format!("{name}:{port}"));
-            // A browser leaves the port away where it is http's own.
-            let bare = loopback.iter().chain(names).filter(|_| port == 80).cloned();
-            named.chain([own]).chain(bare).collect()
-        });
         Self {
-            hosts,
+            hosts: address.map(|address| Hosts::new(address, names)),
             tokens,
             guesses: HashMap::new(),
         }
@@ -76,12 +81,20 @@ impl Fence {
         };
         let host =
             host.ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "bad_host", "wanted exactly one Host header"))?;
+        // Of a request for a whole URI its authority counts (RFC 9112, 3.2.2): it must be the same.
+        if request
+            .uri
+            .authority()
+            .is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(&host))
+        {
+            let message = "the URI names another host than the Host header";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "bad_host", message));
+        }
         match &self.hosts {
-            Some(allowed) if !allowed.contains(&host) => {
+            Some(allowed) if !allowed.allow(&host) => {
                 let message = format!(
-                    "lb isn't known as {}, only as {}; [admin] hosts in lb.toml names more",
+                    "lb isn't known as {}, only as {allowed}; [admin] hosts in lb.toml names more",
                     host.escape_debug(),
-                    allowed.join(", ")
                 );
                 Err(Failure::new(StatusCode::FORBIDDEN, "host_not_allowed", message))
             }
@@ -97,34 +110,45 @@ impl Fence {
         let Some(authorization) = given.next() else {
             return Ok(Role::Nobody);
         };
-        if self.guesses.len() >= SOURCES_MAX {
-            self.guesses.retain(|_, (since, _)| now.since(*since) < GUESS_SPAN);
-        }
-        let is_crowded = self.guesses.len() >= SOURCES_MAX && !self.guesses.contains_key(&source);
-        let tries = self
-            .guesses
-            .get(&source)
-            .filter(|(since, _)| now.since(*since) < GUESS_SPAN);
-        if is_crowded || tries.is_some_and(|(_, count)| *count >= GUESSES_MAX) {
-            let message = format!("{GUESSES_MAX} wrong tokens came from there; wait a minute");
-            return Err(
-                Failure::new(StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", message).retry_after(GUESS_SPAN)
-            );
-        }
         let role = match (bearer(authorization.as_bytes()), given.next()) {
             (Some(token), None) => tokens.role(token),
             _ => Role::Nobody,
         };
-        if role == Role::Nobody {
-            let tries = self.guesses.entry(source).or_insert((now, 0));
+        match role {
+            Role::Nobody => Err(self.count_wrong(source, now)),
+            role => Ok(role),
+        }
+    }
+
+    /// One more wrong token, and what is said to it.
+    fn count_wrong(&mut self, source: Source, now: Moment) -> Failure {
+        let network = source.network();
+        if self.guesses.len() >= SOURCES_MAX {
+            self.guesses.retain(|_, (since, _)| now.since(*since) < GUESS_SPAN);
+        }
+        let is_crowded = self.guesses.len() >= SOURCES_MAX && !self.guesses.contains_key(&network);
+        if !is_crowded {
+            let tries = self.guesses.entry(network).or_insert((now, 0));
             if now.since(tries.0) >= GUESS_SPAN {
                 *tries = (now, 0);
             }
-            tries.1 = tries.1.saturating_add(1);
-            log::warn!("admin: a wrong token from {source:?}");
-            return Err(Failure::unauthorized("the token isn't one of token_file"));
+            if tries.1 < GUESSES_MAX {
+                tries.1 = tries.1.saturating_add(1);
+                log::warn!("admin: a wrong token from {source}");
+                return Failure::unauthorized("the token isn't one of token_file");
+            }
         }
-        Ok(role)
+        let message = format!("{GUESSES_MAX} wrong tokens came from there; wait a minute");
+        Failure::new(StatusCode::TOO_MANY_REQUESTS, "too_many_guesses", message).retry_after(GUESS_SPAN)
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(out),
+            Self::Unix => out.write_str("the socket"),
+        }
     }
 }
 
@@ -182,12 +206,16 @@ mod tests {
     }
 
     fn asks(fence: &mut Fence, path: &str, headers: &[(&str, &str)]) -> Result<Role, u16> {
+        asks_from("10.0.0.9", fence, path, headers)
+    }
+
+    fn asks_from(source: &str, fence: &mut Fence, path: &str, headers: &[(&str, &str)]) -> Result<Role, u16> {
         let mut request = Request::builder().uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let source = Source::Ip("10.0.0.9".parse().unwrap());
+        let source = Source::Ip(source.parse().unwrap());
         fence
             .admit(&parts, source, Moment::START)
             .map_err(|failure| failure.status().as_u16())
@@ -225,6 +253,25 @@ mod tests {
             ),
             Err(400)
         );
+    }
+
+    #[test]
+    fn on_every_address_any_address_is_a_host_and_a_name_is_not() {
+        for (listen, ports) in [("0.0.0.0:8000", ":8000"), ("[::]:80", ":80"), ("[::]:80", "")] {
+            let mut fence = Fence::new(Some(listen.parse().unwrap()), &[], None);
+            for ip in ["10.0.0.5", "192.168.1.1", "[2001:db8::1]", "localhost"] {
+                let host = format!("{ip}{ports}");
+                assert_eq!(asks(&mut fence, "/", &[("host", &host)]), Ok(Role::Operate), "{host}");
+            }
+            for host in ["evil.example", "10.0.0.5:8001", "[2001:db8::1", "10.0.0.5.evil.example"] {
+                let host = if host.contains(":8001") {
+                    host.to_owned()
+                } else {
+                    format!("{host}{ports}")
+                };
+                assert_eq!(asks(&mut fence, "/", &[("host", &host)]), Err(403), "{host}");
+            }
+        }
     }
 
     #[test]
@@ -297,14 +344,37 @@ mod tests {
                 "{wrong}"
             );
         }
+        let wrong = ("authorization", "Bearer x");
         for _ in 0..4 {
-            assert_eq!(asks(&mut fence, "/", &[host, ("authorization", "Bearer x")]), Err(401));
+            assert_eq!(asks(&mut fence, "/", &[host, wrong]), Err(401));
         }
+        assert_eq!(asks(&mut fence, "/", &[host, wrong]), Err(429));
         assert_eq!(
             asks(&mut fence, "/", &[host, right]),
-            Err(429),
-            "even the right one, or guessing would go on"
+            Ok(Role::Operate),
+            "whoever guesses beside it"
         );
         assert_eq!(asks(&mut fence, "/", &[host]), Ok(Role::Nobody));
+    }
+
+    #[test]
+    fn addresses_of_one_network_guess_together_and_a_full_table_refuses_only_who_is_wrong() {
+        let mut fence = fence(Some(TOKEN));
+        let host = ("host", "localhost:8000");
+        let wrong = [host, ("authorization", "Bearer x")];
+        let right = [host, ("authorization", "Bearer 0123456789abcdef0123456789abcdef")];
+        for number in 0..GUESSES_MAX {
+            let source = format!("2001:db8::{number:x}");
+            assert_eq!(asks_from(&source, &mut fence, "/", &wrong), Err(401), "{source}");
+        }
+        assert_eq!(asks_from("2001:db8::ffff:0:0:1", &mut fence, "/", &wrong), Err(429));
+        assert_eq!(asks_from("2001:db8:0:1::1", &mut fence, "/", &wrong), Err(401));
+        for number in 2..SOURCES_MAX {
+            let source = format!("2001:db8:1:{number:x}::1");
+            assert_eq!(asks_from(&source, &mut fence, "/", &wrong), Err(401), "{source}");
+        }
+        assert_eq!(asks_from("10.0.0.1", &mut fence, "/", &wrong), Err(429));
+        assert_eq!(asks_from("10.0.0.1", &mut fence, "/", &right), Ok(Role::Operate));
+        assert!(fence.guesses.len() <= SOURCES_MAX);
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::{Request, StatusCode, header};
+use hyper::{Method, Request, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::{self, Answer, Failure};
+use super::answer::{self, Answer, Failure, busy};
 use super::fence::Source;
 use super::query::Query;
 use super::routes::{self, Action, Asked};
@@ -44,33 +44,23 @@ pub(super) async fn handle(state: Rc<State>, source: Source, request: Request<In
     let mut answer = match answering.await {
         Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => failure.into_answer(),
-        Err(_) => busy("this took longer than 5 seconds").into_answer(),
+        Err(_) if matches!(parts.method, Method::GET | Method::HEAD) => {
+            busy("this took longer than 5 seconds").into_answer()
+        }
+        Err(_) => busy("this took longer than 5 seconds; it may still be carried out: look before you ask again")
+            .into_answer(),
     };
     answer::tell_role(&mut answer, role);
     answer
 }
 
-fn busy(message: &str) -> Failure {
-    Failure::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(Duration::from_secs(1))
-}
-
 async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) -> Result<Answer, Failure> {
     let asked = routes::find(&parts.method, parts.uri.path())?;
-    match (role, asked.route.role) {
-        (Role::Nobody, wanted) if wanted > Role::Nobody => {
-            return Err(Failure::unauthorized("a token is needed: Authorization: Bearer TOKEN"));
-        }
-        (role, wanted) if wanted > role => {
-            let message = "this token may only read; a token of role operate may change something";
-            return Err(Failure::new(StatusCode::FORBIDDEN, "forbidden", message));
-        }
-        _ => {}
-    }
+    check_role(role, asked.route.role)?;
     let query = Query::parse(parts.uri.query(), asked.route.action)?;
-    let parameter = |place: usize| asked.parameters.get(place).copied().unwrap_or("");
     match asked.route.action {
         Action::Dashboard => Ok(assets::page()),
-        Action::Asset => assets::file(parameter(0), &parts.headers),
+        Action::Asset => assets::file(asked.parameter(0), &parts.headers),
         Action::Healthcheck => Ok(healthcheck(state, role)),
         Action::Metrics => {
             let metrics = state.board.metrics();
@@ -83,43 +73,39 @@ async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) ->
         Action::Backends => service(state, &asked).map(|service| ok(&service.backends)),
         Action::Backend => backend(state, &asked).map(|backend| ok(&backend)),
         Action::AddBackend => {
-            let backend: api::NewBackend = read(parts, body).await?;
-            let service = parameter(0).to_owned();
-            order(state, Command::Add { service, backend }).await
+            let backend = read(parts, body).await?;
+            let service = asked.parameter(0).to_owned();
+            order(state, &asked, Command::Add { service, backend }).await
         }
         Action::ChangeBackend => {
             let change = read(parts, body).await?;
-            let (service, backend) = (parameter(0).to_owned(), parameter(1).to_owned());
+            let (service, backend) = (asked.parameter(0).to_owned(), asked.parameter(1).to_owned());
             let command = Command::Change {
                 service,
                 backend,
                 change,
             };
-            order(state, command).await
+            order(state, &asked, command).await
         }
-        Action::RemoveBackend => {
-            let drain = query.get("drain").map(config::drain).transpose();
-            let drain = drain.map_err(|message| Failure::new(StatusCode::BAD_REQUEST, "bad_parameter", message))?;
-            let (service, backend) = (parameter(0).to_owned(), parameter(1).to_owned());
-            let command = Command::Remove {
-                service,
-                backend,
-                drain,
-            };
-            order(state, command).await
-        }
-        Action::Reload => order(state, Command::Reload).await,
+        Action::Reload => order(state, &asked, Command::Reload).await,
+        Action::RemoveBackend => remove(state, &asked, &query).await,
         Action::Connections => connections(state, &query).await,
-        Action::EndConnection => end(state, parameter(0)).await,
+        Action::EndConnection => end(state, asked.parameter(0)).await,
         Action::History => history(state, &query),
-        Action::Events => {
-            let events = state.hub.borrow_mut().listen();
-            events
-                .map(answer::stream)
-                .ok_or_else(|| busy("too many listen to events already"))
-        }
+        Action::Events => events(state),
         Action::Description => Ok(answer::whole(StatusCode::OK, "application/json", describe::document())),
     }
+}
+
+fn check_role(role: Role, wanted: Role) -> Result<(), Failure> {
+    if role >= wanted {
+        return Ok(());
+    }
+    if role == Role::Nobody {
+        return Err(Failure::unauthorized("a token is needed: Authorization: Bearer TOKEN"));
+    }
+    let message = "this token may only read; a token of role operate may change something";
+    Err(Failure::new(StatusCode::FORBIDDEN, "forbidden", message))
 }
 
 fn ok<T: Serialize>(value: &T) -> Answer {
@@ -140,18 +126,19 @@ fn healthcheck(state: &State, role: Role) -> Answer {
 }
 
 fn service(state: &State, asked: &Asked<'_>) -> Result<api::Service, Failure> {
-    let name = asked.parameters.first().copied().unwrap_or("");
+    let name = asked.parameter(0);
     state.service(name).ok_or_else(|| unknown_service(name))
 }
 
 fn backend(state: &State, asked: &Asked<'_>) -> Result<api::Backend, Failure> {
-    let service = service(state, asked)?;
-    let name = asked.parameters.get(1).copied().unwrap_or("");
-    let found = service.backends.into_iter().find(|backend| backend.name == name);
-    found.ok_or_else(|| {
-        let message = format!("{} has no backend named \"{}\"", service.name, name.escape_debug());
-        Failure::new(StatusCode::NOT_FOUND, "unknown_backend", message)
-    })
+    let (service, name) = (asked.parameter(0), asked.parameter(1));
+    let found = state.backend(service, name).ok_or_else(|| unknown_service(service))?;
+    found.ok_or_else(|| unknown_backend(service, name))
+}
+
+fn unknown_backend(service: &str, name: &str) -> Failure {
+    let message = format!("{service} has no backend named \"{}\"", name.escape_debug());
+    Failure::new(StatusCode::NOT_FOUND, "unknown_backend", message)
 }
 
 fn unknown_service(name: &str) -> Failure {
@@ -162,20 +149,33 @@ fn unknown_service(name: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "unknown_service", message)
 }
 
+async fn remove(state: &State, asked: &Asked<'_>, query: &Query) -> Result<Answer, Failure> {
+    let drain = query.get("drain").map(config::drain).transpose();
+    let drain = drain.map_err(|message| Failure::new(StatusCode::BAD_REQUEST, "bad_parameter", message))?;
+    let (service, backend) = (asked.parameter(0).to_owned(), asked.parameter(1).to_owned());
+    let command = Command::Remove {
+        service,
+        backend,
+        drain,
+    };
+    order(state, asked, command).await
+}
+
 /// Asks the control thread, and tells what came of it.
-async fn order(state: &State, command: Command) -> Result<Answer, Failure> {
+async fn order(state: &State, asked: &Asked<'_>, command: Command) -> Result<Answer, Failure> {
     let (send, receive) = oneshot::channel();
-    state.commander.ask(command.clone(), move |outcome| {
+    state.commander.ask(command, move |outcome| {
         // Nobody waits any more: the call took too long, or its client has gone.
         drop(send.send(outcome));
     });
     let outcome = receive.await.map_err(|_| busy("lb is stopping"))?;
-    let (status, backend) = match outcome.map_err(refused)? {
+    let (status, mut backend) = match outcome.map_err(refused)? {
         control::Answer::Reloaded(changes) => return Ok(ok(&api::Reloaded { changes })),
-        control::Answer::Backend(backend) if matches!(command, Command::Add { .. }) => (StatusCode::CREATED, backend),
+        control::Answer::Backend(backend) if asked.route.action == Action::AddBackend => (StatusCode::CREATED, backend),
         control::Answer::Backend(backend) | control::Answer::Gone(backend) => (StatusCode::OK, backend),
         control::Answer::Draining(backend) => (StatusCode::ACCEPTED, backend),
     };
+    state.processes.borrow().fill(asked.parameter(0), &mut backend);
     Ok(answer::json(status, &backend))
 }
 
@@ -217,9 +217,9 @@ async fn read<T: DeserializeOwned>(parts: &Parts, body: Incoming) -> Result<T, F
         }
     })?;
     let body = body.to_bytes();
-    // To serde a list of values would do as well.
+    // serde takes the fields of an object from a list too, by their order.
     if body.trim_ascii_start().starts_with(b"[") {
-        let message = "the body: found a list, wanted an object: {\"name\": …}";
+        let message = "the body: found a list, wanted an object";
         return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_json", message));
     }
     serde_json::from_slice(&body).map_err(|error| {
@@ -236,6 +236,14 @@ async fn connections(state: &State, query: &Query) -> Result<Answer, Failure> {
     let limit = query
         .number("limit", 1..=CONNECTIONS_MAX)?
         .unwrap_or(CONNECTIONS_DEFAULT);
+    if let (Some(service), Some(backend)) = (query.get("service"), query.get("backend"))
+        && state
+            .board
+            .backend(service, backend)
+            .is_some_and(|found| found.is_none())
+    {
+        return Err(unknown_backend(service, backend));
+    }
     let (send, mut receive) = mpsc::unbounded_channel();
     let tell = move |sessions: control::Sessions| drop(send.send(sessions)); // dropped: nobody waits any more
     let is_known = state
@@ -282,10 +290,25 @@ async fn end(state: &State, id: &str) -> Result<Answer, Failure> {
 fn history(state: &State, query: &Query) -> Result<Answer, Failure> {
     let minutes = query.number("minutes", 1..=30)?.unwrap_or(30);
     if let Some(name) = query.get("service")
-        && state.service(name).is_none()
+        && !state.board.has_service(name)
     {
         return Err(unknown_service(name));
     }
     let samples = minutes.saturating_mul(30); // one each two seconds
-    Ok(ok(&state.samples.borrow().last(samples, query.get("service"))))
+    let page = state.samples.borrow_mut().page(samples, query.get("service"));
+    page.map(|page| answer::whole(StatusCode::OK, "application/json", page))
+        .map_err(|error| {
+            Failure::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "no_json",
+                format!("the samples can't be told as JSON: {error}"),
+            )
+        })
+}
+
+fn events(state: &State) -> Result<Answer, Failure> {
+    let events = state.hub.borrow_mut().listen();
+    events
+        .map(answer::stream)
+        .ok_or_else(|| busy("too many listen to events already"))
 }

@@ -5,6 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use hyper::body::Bytes;
+
 use crate::api;
 
 /// From one sample to the next.
@@ -13,6 +15,9 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 const SAMPLES_MAX: usize = 900;
 /// Points of all backends together, 48 bytes each: 48 MB, which half an hour of 1,100 backends fills.
 const POINTS_MAX: usize = 1_000_000;
+
+/// Answers that are kept until the next sample.
+const PAGES_MAX: usize = 8;
 
 /// A backend at one sample.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +41,14 @@ pub(super) struct Samples {
     /// By service and backend.
     points: HashMap<(String, String), VecDeque<Point>>,
     points_count: usize,
+    /// What was asked for since the last sample, as JSON: who asks again gets the same bytes.
+    pages: HashMap<(Option<String>, usize), Bytes>,
 }
 
 impl Samples {
     /// One more; the oldest go.
     pub(super) fn add(&mut self, sample: &api::Sample) {
+        self.pages.clear();
         let number = self.first.saturating_add(u64::try_from(self.times.len()).unwrap_or(0));
         self.times.push_back(sample.time.clone());
         for service in &sample.services {
@@ -61,6 +69,7 @@ impl Samples {
             first,
             points,
             points_count,
+            ..
         } = self;
         times.pop_front();
         *first = first.saturating_add(1);
@@ -73,8 +82,22 @@ impl Samples {
         });
     }
 
+    /// The last so many samples as JSON, made once for everybody who asks between two samples: of thousands of backends it is megabytes.
+    pub(super) fn page(&mut self, count: usize, service: Option<&str>) -> serde_json::Result<Bytes> {
+        let key = (service.map(ToOwned::to_owned), count);
+        if let Some(page) = self.pages.get(&key) {
+            return Ok(page.clone());
+        }
+        let page = Bytes::from(serde_json::to_vec(&self.last(count, service))?);
+        if self.pages.len() >= PAGES_MAX {
+            self.pages.clear();
+        }
+        self.pages.insert(key, page.clone());
+        Ok(page)
+    }
+
     /// The last so many samples, of one service or of all.
-    pub(super) fn last(&self, count: usize, service: Option<&str>) -> api::History {
+    fn last(&self, count: usize, service: Option<&str>) -> api::History {
         let skipped = self.times.len().saturating_sub(count);
         let first = self.first.saturating_add(u64::try_from(skipped).unwrap_or(0));
         let length = self.times.len().saturating_sub(skipped);
@@ -87,15 +110,21 @@ impl Samples {
             if service.is_some_and(|service| service != of_service) {
                 continue;
             }
-            let places: HashMap<usize, Point> = points
-                .iter()
-                .filter_map(|point| Some((usize::try_from(point.number.checked_sub(first)?).ok()?, *point)))
-                .collect();
-            if places.is_empty() {
+            let mut places: Vec<Option<&Point>> = vec![None; length];
+            for point in points {
+                let place = point
+                    .number
+                    .checked_sub(first)
+                    .and_then(|place| usize::try_from(place).ok());
+                if let Some(place) = place.and_then(|place| places.get_mut(place)) {
+                    *place = Some(point);
+                }
+            }
+            if places.iter().all(Option::is_none) {
                 continue;
             }
             let columns = history.services.entry(of_service.clone()).or_default();
-            columns.backends.insert(backend.clone(), self::columns(length, &places));
+            columns.backends.insert(backend.clone(), self::columns(&places));
         }
         history
     }
@@ -115,21 +144,17 @@ fn point(number: u64, backend: &api::BackendSample) -> Point {
     }
 }
 
-fn columns(length: usize, points: &HashMap<usize, Point>) -> api::HistoryOfBackend {
-    fn column<T>(
-        length: usize,
-        points: &HashMap<usize, Point>,
-        figure: impl Fn(&Point) -> Option<T>,
-    ) -> Vec<Option<T>> {
-        (0..length).map(|place| points.get(&place).and_then(&figure)).collect()
+fn columns(points: &[Option<&Point>]) -> api::HistoryOfBackend {
+    fn column<T>(points: &[Option<&Point>], figure: impl Fn(&Point) -> Option<T>) -> Vec<Option<T>> {
+        points.iter().map(|point| point.and_then(&figure)).collect()
     }
     api::HistoryOfBackend {
-        active: column(length, points, |point| Some(u64::from(point.active))),
-        total: column(length, points, |point| Some(point.total)),
-        to_backend: column(length, points, |point| Some(point.to_backend)),
-        to_client: column(length, points, |point| Some(point.to_client)),
-        up: column(length, points, |point| Some(point.is_up)),
-        latency: column(length, points, |point| point.latency_seconds.map(micros)),
+        active: column(points, |point| Some(u64::from(point.active))),
+        total: column(points, |point| Some(point.total)),
+        to_backend: column(points, |point| Some(point.to_backend)),
+        to_client: column(points, |point| Some(point.to_client)),
+        up: column(points, |point| Some(point.is_up)),
+        latency: column(points, |point| point.latency_seconds.map(micros)),
     }
 }
 

@@ -13,8 +13,10 @@ mod describe;
 mod fence;
 mod handle;
 mod history;
+mod hosts;
 mod hub;
 mod listen;
+mod outgoing;
 mod processes;
 mod query;
 mod routes;
@@ -31,16 +33,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::config;
 use crate::control::{Board, Commander, Event};
 use crate::observe::supervise;
 use crate::sys;
 use fence::Fence;
+use hub::Hub;
 use listen::Door;
-use seats::Seats;
+use serve::{Listening, Port};
 use state::State;
 use tokens::Tokens;
 
@@ -67,11 +73,33 @@ struct Lasting {
     admin: Admin,
     board: Arc<Board>,
     commander: Commander,
-    connections_max: u32,
+    connections_max: usize,
     events: mpsc::Receiver<Event>,
     stop: oneshot::Receiver<Infallible>,
-    /// Told once, when the first life of the loop can answer.
-    ready: Option<oneshot::Sender<()>>,
+}
+
+/// What a life of the loop needs.
+struct Opened {
+    runtime: Runtime,
+    listening: Listening,
+    address: Option<SocketAddr>,
+}
+
+impl Opened {
+    fn new(door: &Door) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let inside = runtime.enter();
+        let listening = Listening::new(door.try_clone()?)?;
+        drop(inside);
+        Ok(Self {
+            runtime,
+            listening,
+            address: door.address()?,
+        })
+    }
 }
 
 impl Admin {
@@ -100,7 +128,7 @@ impl Admin {
     /// Starts the thread that answers, for at most so many connections at once.
     ///
     /// # Errors
-    /// No thread is left.
+    /// No thread is left, or no descriptors for its loop.
     pub fn start(self, board: Arc<Board>, commander: Commander, connections_max: u32) -> io::Result<AdminThread> {
         let where_to = match self.door.address()? {
             Some(address) => format!("http://{address}/"),
@@ -119,27 +147,33 @@ impl Admin {
             admin: self,
             board,
             commander,
-            connections_max,
+            connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
             events,
             stop: stopped,
-            ready: Some(ready),
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             // Whoever moves bytes goes first.
             if let Err(error) = sys::wake_without_preempting() {
                 log::debug!("admin: SCHED_BATCH: {error}");
             }
-            supervise("admin", &counters, || run(&mut lasting));
+            let (opened, is_open) = match Opened::new(&lasting.admin.door) {
+                Ok(opened) => (Some(opened), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            if ready.send(is_open).is_ok() && opened.is_some() {
+                let mut opened = opened;
+                supervise("admin", &counters, || run(&mut lasting, opened.take()));
+            }
             lasting.admin.door.close();
         })?;
-        if is_ready.blocking_recv().is_err() {
-            return Err(io::Error::other("its loop can't be opened"));
-        }
-        log::info!("admin: dashboard, API and metrics on {where_to}");
-        Ok(AdminThread {
+        let thread = AdminThread {
             stop: Some(stop),
             thread: Some(thread),
-        })
+        };
+        let ended = |_| io::Error::other("its thread ended");
+        is_ready.blocking_recv().map_err(ended).flatten()?;
+        log::info!("admin: dashboard, API and metrics on {where_to}");
+        Ok(thread)
     }
 }
 
@@ -152,41 +186,48 @@ impl Drop for AdminThread {
     }
 }
 
-/// One life of the loop.
-fn run(lasting: &mut Lasting) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
-    let Admin { door, tokens, hosts } = &lasting.admin;
+/// One life of the loop; the first finds it opened.
+fn run(lasting: &mut Lasting, opened: Option<Opened>) -> io::Result<()> {
+    if lasting.stop.try_recv() == Err(TryRecvError::Closed) {
+        return Ok(());
+    }
+    let Opened {
+        runtime,
+        listening,
+        address,
+    } = match opened {
+        Some(opened) => opened,
+        None => Opened::new(&lasting.admin.door)?,
+    };
+    let Admin { tokens, hosts, .. } = &lasting.admin;
+    let seats = lasting.connections_max;
     let state = Rc::new(State {
         board: Arc::clone(&lasting.board),
         commander: lasting.commander.clone(),
-        fence: RefCell::new(Fence::new(door.address()?, hosts, tokens.clone())),
+        fence: RefCell::new(Fence::new(address, hosts, tokens.clone())),
         samples: RefCell::default(),
-        hub: RefCell::default(),
+        hub: RefCell::new(Hub::new(seats)),
         processes: RefCell::default(),
     });
-    let seats = Rc::new(Seats::new(lasting.connections_max));
-    let door = door.try_clone()?;
-    let (stop, events, ready) = (&mut lasting.stop, &mut lasting.events, lasting.ready.take());
-    LocalSet::new().block_on(&runtime, async move {
-        if let Some(ready) = ready {
-            // Nobody waits any more: it starts no more.
-            ready.send(()).unwrap_or_default();
-        }
+    let port = Port::new(seats, Arc::clone(lasting.board.counters()));
+    let (stop, events) = (&mut lasting.stop, &mut lasting.events);
+    LocalSet::new().block_on(&runtime, async {
         tokio::select! {
-            _ = stop => Ok(()),
-            failed = serve::accept(door, seats, Rc::clone(&state)) => failed.map(|never| match never {}),
-            never = processes::watch(Rc::clone(&state)) => match never {},
+            _ = stop => {}
+            never = serve::accept(listening, &port, Rc::clone(&state)) => match never {},
+            never = port.cut_late() => match never {},
+            never = processes::watch(Rc::clone(&state), seats) => match never {},
             never = tell(events, &state) => match never {},
         }
-    })
+    });
+    Ok(())
 }
 
 /// Takes samples, and passes them and what happens on to those who listen.
 async fn tell(events: &mut mpsc::Receiver<Event>, state: &State) -> Infallible {
     let mut samples = tokio::time::interval(history::INTERVAL);
+    // A sample says when it was taken: those that were missed would say the same again.
+    samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = samples.tick() => {
@@ -199,5 +240,69 @@ async fn tell(events: &mut mpsc::Receiver<Event>, state: &State) -> Infallible {
                 Event::Config(event) => state.hub.borrow_mut().send("config", &event),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixListener;
+
+    use crate::control::{self, Running, Signal};
+
+    fn running() -> Running {
+        let text = "[[service]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\n[service.health]\nkind = \"off\"\n\
+                    [[service.backend]]\nname = \"b\"\naddress = \"127.0.0.1:1\"\n";
+        control::start(
+            &config::parse("lb.toml", text).unwrap(),
+            std::path::Path::new("lb.toml"),
+        )
+        .unwrap()
+    }
+
+    fn stop(running: Running) {
+        let (send, signals) = crossbeam_channel::bounded(1);
+        send.send(Signal::Stop).unwrap();
+        running.serve(&signals);
+    }
+
+    /// A door that no loop can wait at: epoll takes no file (`EPERM`, epoll_ctl(2)).
+    fn admin(folder: &std::path::Path) -> Admin {
+        let path = folder.join("file");
+        let file = UnixListener::from(OwnedFd::from(std::fs::File::create(&path).unwrap()));
+        file.set_nonblocking(true).unwrap();
+        Admin {
+            door: Door::Unix(file, listen::SocketFile::of(&path).unwrap()),
+            tokens: None,
+            hosts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_loop_that_can_not_be_opened_is_told_by_the_start_and_leaves_nothing_behind() {
+        let (folder, running) = (tempfile::tempdir().unwrap(), running());
+        let started = admin(folder.path()).start(running.board(), running.commander(), 8);
+        assert_eq!(started.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert!(!folder.path().join("file").exists());
+        stop(running);
+    }
+
+    #[test]
+    fn a_loop_that_can_not_be_opened_again_tries_until_it_is_to_stop() {
+        let (folder, running) = (tempfile::tempdir().unwrap(), running());
+        let (stopper, stopped) = oneshot::channel();
+        let mut lasting = Lasting {
+            admin: admin(folder.path()),
+            board: running.board(),
+            commander: running.commander(),
+            connections_max: 8,
+            events: mpsc::channel(1).1,
+            stop: stopped,
+        };
+        assert!(run(&mut lasting, None).is_err());
+        drop(stopper);
+        assert!(run(&mut lasting, None).is_ok());
+        stop(running);
     }
 }

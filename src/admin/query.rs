@@ -29,8 +29,8 @@ pub(super) const fn parameters(action: Action) -> &'static [Parameter] {
     match action {
         Action::RemoveBackend => &[Parameter {
             name: "drain",
-            summary: "How long its connections may live, like 30s; [runtime] drain_timeout where it isn't said",
-            schema: r#"{"type":"string","pattern":"^[0-9]{1,4}(ms|s|m)$"}"#,
+            summary: "How long its connections may live, from 0s to 24h, like 30s; [runtime] drain_timeout where it isn't said",
+            schema: r#"{"type":"string","pattern":"^([0-9]{1,5}ms|[0-9]{1,4}s|[0-9]{1,3}m|[0-9]h|1[0-9]h|2[0-4]h)$"}"#,
         }],
         Action::Connections => &[
             SERVICE,
@@ -136,5 +136,21 @@ mod tests {
         assert!(Query::parse(Some("x"), Action::Status).is_err());
         assert!(Query::parse(Some("backend="), Action::Connections).is_err());
         assert!(Query::parse(Some(""), Action::Status).is_ok() && Query::parse(None, Action::Status).is_ok());
+    }
+
+    #[test]
+    fn every_drain_time_of_the_schema_is_taken() {
+        let schema: serde_json::Value = serde_json::from_str(parameters(Action::RemoveBackend)[0].schema).unwrap();
+        let pattern = schema["pattern"].as_str().unwrap();
+        let whole = pattern
+            .strip_prefix('^')
+            .and_then(|rest| rest.strip_suffix('$'))
+            .unwrap();
+        let times = proptest::string::string_regex(whole).unwrap();
+        let taken = proptest::test_runner::TestRunner::default().run(&times, |text| {
+            proptest::prop_assert!(config::drain(&text).is_ok(), "{}", text);
+            Ok(())
+        });
+        assert_eq!(taken, Ok(()));
     }
 }

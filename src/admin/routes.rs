@@ -185,6 +185,13 @@ pub(super) struct Asked<'p> {
     pub(super) parameters: Vec<&'p str>,
 }
 
+impl<'p> Asked<'p> {
+    /// A parameter of the path; empty where there are fewer.
+    pub(super) fn parameter(&self, place: usize) -> &'p str {
+        self.parameters.get(place).copied().unwrap_or("")
+    }
+}
+
 /// Whose method and path these are. HEAD is GET without the body, which the server leaves away.
 ///
 /// # Errors

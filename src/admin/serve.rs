@@ -3,8 +3,11 @@
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,12 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_io_timeout::TimeoutStream;
 
-use super::answer::Content;
+use super::answer::Answer;
 use super::fence::Source;
 use super::handle::handle;
 use super::listen::Door;
-use super::seats::Seats;
+use super::outgoing::{self, Room, WAITING_MAX};
+use super::seats::{Place, Seats, Use};
 use super::state::State;
+use crate::observe::{ProcessCounters, caught};
 use crate::sys::Clock;
 
 /// A request's head has so long to come, and so an idle connection to go on.
@@ -29,31 +34,126 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const HEAD_LINES_MAX: usize = 64;
 /// How long it stops when no descriptor is left.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is looked who is late.
+const LATE_EVERY: Duration = Duration::from_secs(1);
+
+/// The door, as the loop waits at it.
+pub(super) enum Listening {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listening {
+    /// # Errors
+    /// The loop can't wait for it. To be called inside of the loop.
+    pub(super) fn new(door: Door) -> io::Result<Self> {
+        Ok(match door {
+            Door::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
+            Door::Unix(listener, _) => Self::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+}
+
+/// What the connections share of the port.
+pub(super) struct Port {
+    seats: Rc<Seats>,
+    room: Rc<Room>,
+    counters: Arc<ProcessCounters>,
+}
+
+impl Port {
+    /// With so many seats.
+    pub(super) fn new(seats: usize, counters: Arc<ProcessCounters>) -> Self {
+        Self {
+            seats: Rc::new(Seats::new(seats)),
+            room: Rc::new(Room::new(WAITING_MAX)),
+            counters,
+        }
+    }
+
+    fn begin<S, H, F>(&self, stream: S, answer: H)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        H: Fn(Request<Incoming>) -> F + 'static,
+        F: Future<Output = Answer> + 'static,
+    {
+        // Everybody there is being answered: who comes now is turned away by closing.
+        let Some(place) = self.seats.take(Clock::now()) else {
+            return;
+        };
+        let (seat, room, counters) = (
+            Rc::clone(&place.seat),
+            Rc::clone(&self.room),
+            Arc::clone(&self.counters),
+        );
+        let task = tokio::task::spawn_local(async move {
+            let served = caught("admin: a connection", &counters, serve(stream, place, room, answer)).await;
+            if let Some(Err(error)) = served {
+                log::debug!("admin: a connection: {error}");
+            }
+        });
+        seat.occupy(task.abort_handle());
+    }
+
+    /// Cuts who takes an answer too slowly, for as long as lb runs.
+    pub(super) async fn cut_late(&self) -> Infallible {
+        let mut looks = tokio::time::interval(LATE_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            self.seats.end_late(Clock::now());
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn serve<S, H, F>(stream: S, place: Place, room: Rc<Room>, answer: H) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: Fn(Request<Incoming>) -> F + 'static,
+    F: Future<Output = Answer> + 'static,
+{
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_MAX));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (seat, room) = (Rc::clone(&place.seat), Rc::clone(&room));
+        let now = Clock::now();
+        let is_whole = request.body().is_end_stream();
+        let answer = answer(request);
+        async move {
+            seat.used_for
+                .set(if is_whole { Use::Answer(now) } else { Use::Asking(now) });
+            Ok::<_, Infallible>(outgoing::send(answer.await, &seat, &room))
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_headers(HEAD_LINES_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .await
+}
 
 /// Takes connections for as long as lb runs.
-pub(super) async fn accept(door: Door, seats: Rc<Seats>, state: Rc<State>) -> io::Result<Infallible> {
-    match door {
-        Door::Tcp(listener) => {
-            let listener = TcpListener::from_std(listener)?;
-            loop {
-                match listener.accept().await {
-                    Ok((stream, address)) => {
-                        let source = Source::Ip(address.ip().to_canonical());
-                        begin(stream, source, &seats, &state);
-                    }
-                    Err(error) => pause(&error).await,
-                }
+pub(super) async fn accept(listening: Listening, port: &Port, state: Rc<State>) -> Infallible {
+    let answer_to = |source| {
+        let state = Rc::clone(&state);
+        move |request| handle(Rc::clone(&state), source, request)
+    };
+    match listening {
+        Listening::Tcp(listener) => loop {
+            match listener.accept().await {
+                Ok((stream, address)) => port.begin(stream, answer_to(Source::Ip(address.ip().to_canonical()))),
+                Err(error) => pause(&error).await,
             }
-        }
-        Door::Unix(listener, _) => {
-            let listener = UnixListener::from_std(listener)?;
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => begin(stream, Source::Unix, &seats, &state),
-                    Err(error) => pause(&error).await,
-                }
+        },
+        Listening::Unix(listener) => loop {
+            match listener.accept().await {
+                Ok((stream, _)) => port.begin(stream, answer_to(Source::Unix)),
+                Err(error) => pause(&error).await,
             }
-        }
+        },
     }
 }
 
@@ -63,39 +163,66 @@ async fn pause(error: &io::Error) {
     debug_assert!(pause.is_err());
 }
 
-fn begin<S>(stream: S, source: Source, seats: &Rc<Seats>, state: &Rc<State>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    // Everybody there is being answered: who comes now is turned away by closing.
-    let Some(seat) = seats.take(Clock::now()) else { return };
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_MAX));
-    let (state, seats, occupied) = (Rc::clone(state), Rc::clone(seats), Rc::clone(&seat));
-    let task = tokio::task::spawn_local(async move {
-        let service = service_fn(|request| {
-            let (state, seat) = (Rc::clone(&state), Rc::clone(&occupied));
-            async move {
-                seat.idle_since.set(None);
-                let answer = handle(state, source, request).await;
-                // A stream goes on for as long as its listener wants.
-                if matches!(answer.body(), Content::Whole(_)) {
-                    seat.idle_since.set(Some(Clock::now()));
-                }
-                Ok::<_, Infallible>(answer)
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::answer::whole;
+    use hyper::StatusCode;
+    use std::sync::atomic::Ordering::Relaxed;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+    /// Runs it on a loop as the thread has one, with a deadline.
+    fn on_a_loop(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let outcome = async { tokio::time::timeout(Duration::from_secs(20), test).await };
+        tokio::task::LocalSet::new().block_on(&runtime, outcome).unwrap();
+    }
+
+    fn connect<F: Future<Output = Answer> + 'static>(port: &Port, answer: fn() -> F) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(1024);
+        port.begin(near, move |_| answer());
+        far
+    }
+
+    async fn ask(mut stream: DuplexStream) -> Vec<u8> {
+        drop(stream.write_all(REQUEST).await); // it may have been turned away already
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        said
+    }
+
+    #[test]
+    fn a_panic_costs_one_connection_and_is_counted_and_its_seat_is_free_again() {
+        let counters = Arc::new(ProcessCounters::default());
+        let port = Port::new(1, Arc::clone(&counters));
+        on_a_loop(async {
+            let said = ask(connect(&port, || async { panic!("injected") })).await;
+            assert_eq!((said.len(), counters.panics.load(Relaxed)), (0, 1));
+            let said = ask(connect(&port, || async { whole(StatusCode::OK, "text/plain", "x") })).await;
+            assert!(said.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&said));
+            assert_eq!(counters.panics.load(Relaxed), 1);
         });
-        let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_MAX)
-            .max_headers(HEAD_LINES_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .serve_connection(TokioIo::new(Box::pin(stream)), service)
-            .await;
-        if let Err(error) = served {
-            log::debug!("admin: a connection from {source:?}: {error}");
-        }
-        seats.leave(&occupied);
-    });
-    seat.occupy(task.abort_handle());
+    }
+
+    #[test]
+    fn a_connection_that_has_not_taken_its_answer_keeps_its_seat() {
+        let port = Port::new(1, Arc::default());
+        let large = || async { whole(StatusCode::OK, "text/plain", vec![b'x'; 1 << 20]) };
+        on_a_loop(async {
+            let mut first = connect(&port, large);
+            first.write_all(REQUEST).await.unwrap();
+            let mut start = [0; 12];
+            first.read_exact(&mut start).await.unwrap();
+            assert!(ask(connect(&port, large)).await.is_empty(), "the seat is taken");
+            let mut rest = Vec::new();
+            first.read_to_end(&mut rest).await.unwrap();
+            assert!(rest.len() > 1 << 20);
+            assert!(ask(connect(&port, large)).await.len() > 1 << 20);
+        });
+    }
 }

@@ -26,15 +26,30 @@ impl State {
         let mut status = self.board.status();
         let processes = self.processes.borrow();
         for service in &mut status.services {
-            processes.fill(service);
+            for backend in &mut service.backends {
+                processes.fill(&service.name, backend);
+            }
         }
         status
     }
 
     pub(super) fn service(&self, name: &str) -> Option<api::Service> {
         let mut service = self.board.service(name)?;
-        self.processes.borrow().fill(&mut service);
+        let processes = self.processes.borrow();
+        for backend in &mut service.backends {
+            processes.fill(name, backend);
+        }
+        drop(processes);
         Some(service)
+    }
+
+    /// The outer `None`: no such service.
+    pub(super) fn backend(&self, service: &str, name: &str) -> Option<Option<api::Backend>> {
+        let mut found = self.board.backend(service, name)?;
+        if let Some(backend) = &mut found {
+            self.processes.borrow().fill(service, backend);
+        }
+        Some(found)
     }
 
     /// `GET /stats`.

@@ -88,11 +88,6 @@ pub struct Reloaded {
     pub changes: Vec<String>,
 }
 
-/// How long the connections of a backend that is removed may live: `30s`, as in lb.toml.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Drain(#[schemars(example = "30s")] pub String);
-
 #[cfg(test)]
 mod tests {
     use super::*;

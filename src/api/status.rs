@@ -122,7 +122,7 @@ pub enum BackendState {
     Draining,
     /// Neither connections nor checks.
     Maintenance,
-    /// In use already, but no check has come to a verdict, or slow start still holds it back.
+    /// In use already, but no check was good yet, or slow start still holds it back.
     Starting,
 }
 
@@ -163,7 +163,7 @@ pub enum HealthStatus {
     Up,
     /// It doesn't.
     Down,
-    /// Nobody has looked: checks are off, or none has come to an end yet.
+    /// Nobody knows: checks are off, or none was good yet.
     Unknown,
 }
 

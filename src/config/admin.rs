@@ -23,7 +23,12 @@ pub(super) fn admin(table: &Table, whole: &mut Whole, findings: &mut Findings) -
             }
             listen
         }
-        None => AdminListen::DEFAULT,
+        None => {
+            if let AdminListen::Tcp(address) = AdminListen::DEFAULT {
+                whole.default_listener(address, "admin.listen");
+            }
+            AdminListen::DEFAULT
+        }
     };
     let token_file = table.get("token_file").and_then(|field| token_file(&field, findings));
     if let (AdminListen::Tcp(address), None) = (&listen, &token_file)

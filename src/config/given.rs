@@ -47,14 +47,25 @@ pub fn weight(number: u32) -> Result<u16, String> {
         .ok_or_else(|| format!("weight: found {number}, wanted a number from 0 (no new connection) to {WEIGHT_MAX}"))
 }
 
-/// How long a removed backend's sessions may live.
+/// How long a removed backend's sessions may live: one number and one unit, which a pattern can say too.
 ///
 /// # Errors
-/// It is no duration, or one that isn't allowed.
+/// It is no such duration, or one that isn't allowed.
 pub fn drain(text: &str) -> Result<Duration, String> {
-    let wanted = "a duration from 0s to 24h, like \"30s\"";
-    humantime::parse_duration(text)
-        .ok()
+    let wanted = "a duration from 0s to 24h as one number and ms, s, m or h, like \"30s\"";
+    let (number, unit) = text.split_at(text.find(|sign: char| !sign.is_ascii_digit()).unwrap_or(text.len()));
+    let digits_max = match unit {
+        "ms" => 5,
+        "s" => 4,
+        "m" => 3,
+        "h" if !number.starts_with('0') => 2,
+        "h" => 1,
+        _ => 0,
+    };
+    (1..=digits_max)
+        .contains(&number.len())
+        .then(|| humantime::parse_duration(text).ok())
+        .flatten()
         .filter(|span| DRAIN_TIMEOUT.contains(span))
         .ok_or_else(|| found("drain", text, wanted))
 }
@@ -84,6 +95,11 @@ mod tests {
         assert!(backend_address("127.0.0.1:0").is_err() && backend_address("0.0.0.0:1").is_err());
         assert_eq!((weight(256), weight(257).is_err()), (Ok(256), true));
         assert_eq!(drain("30s"), Ok(Duration::from_secs(30)));
-        assert!(drain("25h").is_err() && drain("soon").is_err() && drain("30").is_err());
+        assert_eq!(drain("24h"), Ok(Duration::from_secs(86_400)));
+        for refused in [
+            "25h", "soon", "30", "", "ms", "9999m", "1h 30m", "05h", "1.5s", "30sec", "٣s", " 1s",
+        ] {
+            assert!(drain(refused).is_err(), "{refused}");
+        }
     }
 }

@@ -10,9 +10,17 @@ use super::problems::Findings;
 use super::reader::Field;
 use super::{BACKENDS_MAX, LISTENERS_MAX, SERVICES_MAX, SLOTS_IN_FILE_MAX};
 
+/// What a value stands for, and where.
+enum Place {
+    /// At this byte, under this path.
+    File(usize, String),
+    /// Nowhere: it is the default of this path.
+    DefaultOf(&'static str),
+}
+
 /// Values that may stand once.
 pub(super) struct Unique<T> {
-    seen: HashMap<T, (usize, String)>,
+    seen: HashMap<T, Place>,
 }
 
 impl<T> Default for Unique<T> {
@@ -23,12 +31,17 @@ impl<T> Default for Unique<T> {
 
 impl<T: Eq + Hash> Unique<T> {
     pub(super) fn add(&mut self, value: T, what: &str, field: &Field, findings: &mut Findings) {
-        if let Some((at, path)) = self.seen.get(&value) {
-            let hint = format!("{path} has it on line {}", findings.line(*at));
-            field.refuse(&format!("{what} that stands once"), &hint, findings);
-        } else {
-            self.seen.insert(value, (field.at, field.path.clone()));
-        }
+        let hint = match self.seen.get(&value) {
+            None => {
+                self.seen.insert(value, Place::File(field.at, field.path.clone()));
+                return;
+            }
+            Some(Place::File(at, path)) => format!("{path} has it on line {}", findings.line(*at)),
+            Some(Place::DefaultOf(path)) => {
+                format!("it is the default of {path}, which another address or \"off\" replaces")
+            }
+        };
+        field.refuse(&format!("{what} that stands once"), &hint, findings);
     }
 }
 
@@ -77,6 +90,11 @@ impl Whole {
         }
     }
 
+    /// An address that lb listens on where the file doesn't say otherwise.
+    pub(super) fn default_listener(&mut self, address: SocketAddr, path: &'static str) {
+        self.listeners.seen.insert(address, Place::DefaultOf(path));
+    }
+
     /// Two names for one address are allowed: a weight split in two, or a port that is about to move.
     pub(super) fn backend(&mut self, address: SocketAddr, field: &Field) {
         self.backends.push((address, field.at, field.path.clone()));
@@ -96,13 +114,14 @@ impl Whole {
                     .get(&everywhere)
                     .filter(|_| address.ip().is_loopback())
             };
-            if let Some((listener_at, listener)) = exact.or_else(around) {
-                let line = findings.line(*listener_at);
-                let said = format!(
-                    "found \"{address}\", wanted the address of a backend; lb itself listens there: {listener} on line {line}"
-                );
-                findings.add(*at, path.clone(), said);
-            }
+            let listener = match exact.or_else(around) {
+                None => continue,
+                Some(Place::File(at, listener)) => format!("{listener} on line {}", findings.line(*at)),
+                Some(Place::DefaultOf(listener)) => format!("the default of {listener}"),
+            };
+            let said =
+                format!("found \"{address}\", wanted the address of a backend; lb itself listens there: {listener}");
+            findings.add(*at, path.clone(), said);
         }
     }
 }

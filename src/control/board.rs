@@ -27,6 +27,19 @@ pub enum Event {
     Config(api::ConfigEvent),
 }
 
+/// Where the process behind a backend tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessPage {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The backend's.
+    pub backend: Arc<str>,
+    /// The page.
+    pub url: Arc<HttpUrl>,
+    /// How often it is to be asked.
+    pub every: Duration,
+}
+
 /// A service as it is shown.
 #[derive(Debug)]
 pub(super) struct Shown {
@@ -80,8 +93,14 @@ impl Board {
         let services = self.services.load();
         let shown = find(&services, service)?;
         let balancer = shown.service.balancer();
-        let member = balancer.pool().named(name);
+        let member = view::listed(balancer.pool()).find(|member| *member.backend.name == *name);
         Some(member.map(|member| view::backend(member, &view::Now::read())))
+    }
+
+    /// Whether a service has this name.
+    #[must_use]
+    pub fn has_service(&self, name: &str) -> bool {
+        find(&self.services.load(), name).is_some()
     }
 
     /// Whether it takes connections and each service has a backend that is up.
@@ -106,12 +125,6 @@ impl Board {
             .map(|shown| Arc::clone(&shown.service))
             .collect();
         render_metrics(&services, &self.counters, self.workers.len())
-    }
-
-    /// Worker threads.
-    #[must_use]
-    pub fn workers_count(&self) -> usize {
-        self.workers.len()
     }
 
     /// Asks every worker for its live sessions; `reply` is called once for each, on its thread. `false`: no such service.
@@ -194,15 +207,19 @@ impl Board {
         &self.counters
     }
 
-    /// Where processes behind backends tell of themselves, by service and backend, and how often they are to be asked.
+    /// Where processes behind backends tell of themselves.
     #[must_use]
-    pub fn process_pages(&self) -> Vec<((String, String), Arc<HttpUrl>, Duration)> {
+    pub fn process_pages(&self) -> Vec<ProcessPage> {
         let mut pages = Vec::new();
         for shown in self.services.load().iter() {
-            for member in shown.service.balancer().pool().members() {
+            for member in view::listed(shown.service.balancer().pool()) {
                 if let Some(url) = &member.metrics {
-                    let key = (shown.service.name.to_string(), member.backend.name.to_string());
-                    pages.push((key, Arc::clone(url), shown.settings.health.interval));
+                    pages.push(ProcessPage {
+                        service: Arc::clone(&shown.service.name),
+                        backend: Arc::clone(&member.backend.name),
+                        url: Arc::clone(url),
+                        every: shown.settings.health.interval,
+                    });
                 }
             }
         }

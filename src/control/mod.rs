@@ -26,7 +26,7 @@ mod steering;
 mod stop;
 mod view;
 
-pub use board::{Board, Event, Sessions};
+pub use board::{Board, Event, ProcessPage, Sessions};
 pub use budget::{Budget, BudgetError, Parts};
 pub use command::{Answer, Command, Commander, Outcome, Refusal, RefusalKind};
 pub use metrics::render_metrics;

@@ -168,16 +168,16 @@ pub(super) fn state(member: &Member) -> api::BackendState {
     }
 }
 
-/// Whether it is to be checked and no check has come to an end yet.
+/// Whether it is to be checked and no check was good yet: the first bad ones don't take it down, and don't make it up either.
 fn is_unknown(member: &Member) -> bool {
-    member.backend.is_checked() && member.backend.checks.last_at().is_none()
+    member.backend.is_checked() && member.backend.checks.latency().is_none()
 }
 
 fn health(member: &Member, now: &Now) -> api::BackendHealth {
     let checks = &member.backend.checks;
     let status = match member.health {
         Health::Down => api::HealthStatus::Down,
-        Health::Up if checks.last_at().is_some() => api::HealthStatus::Up,
+        Health::Up if checks.latency().is_some() => api::HealthStatus::Up,
         Health::Up => api::HealthStatus::Unknown,
     };
     api::BackendHealth {
@@ -285,4 +285,34 @@ pub(super) fn connection(worker: WorkerId, session: LiveSession) -> api::Connect
 #[allow(clippy::cast_precision_loss, reason = "exact up to 285 years")]
 fn seconds(span: Duration) -> f64 {
     span.as_micros() as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::pool::Backend;
+    use crate::types::{BackendAddr, BackendId};
+
+    #[test]
+    fn a_backend_is_up_once_a_check_has_said_so() {
+        let address = BackendAddr(([127, 0, 0, 1], 9001).into());
+        let mut member = Member::new(Arc::new(Backend::new(BackendId(0), "a", address, None, 3, 1)), 1, 1);
+        let shown = |member: &Member| {
+            let shown = backend(member, &Now::read());
+            (shown.state, shown.health.status)
+        };
+        let unknown = (api::BackendState::Starting, api::HealthStatus::Unknown);
+        assert_eq!(shown(&member), unknown);
+        let checks = Arc::clone(&member.backend);
+        checks.checks.note_inconclusive(Clock::now(), "no descriptor");
+        assert_eq!(shown(&member), unknown);
+        checks.checks.note_bad(Clock::now(), "connection refused");
+        assert_eq!(shown(&member), unknown, "the first of three");
+        checks.checks.note_good(Clock::now(), Duration::from_millis(1));
+        assert_eq!(shown(&member), (api::BackendState::Up, api::HealthStatus::Up));
+        member.health = Health::Down;
+        assert_eq!(shown(&member), (api::BackendState::Down, api::HealthStatus::Down));
+    }
 }

@@ -19,4 +19,4 @@ pub use exposition::{Exposed, Exposition, METRICS_CONTENT_TYPE, Samples, page};
 pub use histogram::{CHECK_SECONDS, CONNECT_SECONDS, CONNECTION_SECONDS, Histogram};
 pub use lines::{Drops, Lines, LinesGuard};
 pub use log::{is_told_by_environment, log_drops, set_log_level, start_log};
-pub use supervise::supervise;
+pub use supervise::{caught, supervise};

@@ -1,8 +1,10 @@
 //! Keeping a thread's work alive: a panic ends one turn of it, is counted and logged, and the next turn begins.
 
 use std::fmt::Display;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::counters::ProcessCounters;
@@ -28,9 +30,49 @@ pub fn supervise<E: Display>(name: &str, counters: &ProcessCounters, mut turn: i
     }
 }
 
+/// What `work` comes to; `None`: a panic ended it, which is counted and logged. What it held is dropped either way.
+pub async fn caught<T>(name: &str, counters: &ProcessCounters, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = Box::pin(work);
+    let outcome = poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        },
+    );
+    let outcome = outcome.await;
+    if outcome.is_none() {
+        counters.panics.fetch_add(1, Relaxed);
+        log::error!("{name}: a fault of lb ended it; the others go on");
+    }
+    outcome
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_in_a_task_ends_it_alone_and_what_it_held_is_dropped() {
+        let (counters, held) = (ProcessCounters::default(), std::sync::Arc::new(()));
+        let waits = |fails: bool| {
+            let held = std::sync::Arc::clone(&held);
+            let mut is_first = true;
+            poll_fn(move |context| {
+                if std::mem::take(&mut is_first) {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                assert!(!fails, "injected");
+                Poll::Ready(std::sync::Arc::strong_count(&held))
+            })
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(caught("test", &counters, waits(true))), None);
+        assert_eq!(counters.panics.load(Relaxed), 1);
+        assert_eq!(std::sync::Arc::strong_count(&held), 1);
+        assert_eq!(runtime.block_on(caught("test", &counters, waits(false))), Some(2));
+        assert_eq!(counters.panics.load(Relaxed), 1);
+    }
 
     #[test]
     fn a_panic_or_an_error_ends_one_turn_and_the_next_begins() {
