@@ -406,7 +406,7 @@ impl<'a> Loop<'a> {
         let (place, due) = schedule::next(
             watched.place,
             self.now,
-            watched.streak.health(),
+            watched.streak,
             watched.target.plan.interval,
             self.random.f64(),
         );

@@ -5,11 +5,15 @@
 
 use std::time::Duration;
 
+use super::streak::Streak;
 use crate::pool::Health;
 use crate::types::Moment;
 
 /// A backend that is down is probed at least this often, so that its return is seen in half a second (with `rise = 2`).
 const INTERVAL_WHILE_DOWN: Duration = Duration::from_millis(200);
+/// And one that is up, but whose last check was bad: whether it is dead is known a moment after the first sign of it, not `fall`
+/// intervals later.
+const INTERVAL_WHILE_SUSPECT: Duration = Duration::from_millis(100);
 /// The first pass over a few backends is done at once: nobody has to wait for an interval to learn that one is dead.
 const FEW_TARGETS: u32 = 16;
 /// Between two first probes of a few.
@@ -27,8 +31,9 @@ pub(super) fn first(place: u32, count: u32, interval: Duration) -> Duration {
 }
 
 /// The place of the next probe after the one whose place was `last`, and when it is due; `dice` is from 0 to 1.
-pub(super) fn next(last: Moment, now: Moment, health: Health, interval: Duration, dice: f64) -> (Moment, Moment) {
-    let interval = match health {
+pub(super) fn next(last: Moment, now: Moment, streak: Streak, interval: Duration, dice: f64) -> (Moment, Moment) {
+    let interval = match streak.health() {
+        Health::Up if streak.is_contradicted() => interval.min(INTERVAL_WHILE_SUSPECT),
         Health::Up => interval,
         Health::Down => interval.min(INTERVAL_WHILE_DOWN),
     };
@@ -44,6 +49,12 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(2);
 
+    fn down() -> Streak {
+        let mut streak = Streak::new();
+        assert!(streak.force(Health::Down));
+        streak
+    }
+
     /// The most probes that start in any 100 ms, over 20 intervals of 500 backends.
     fn densest(seed: u64) -> usize {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -51,7 +62,7 @@ mod tests {
         for place in 0..500 {
             let mut last = Moment::START.plus(first(place, 500, INTERVAL));
             while last < Moment::START.plus(INTERVAL * 20) {
-                let (place, due) = next(last, last, Health::Up, INTERVAL, random.f64());
+                let (place, due) = next(last, last, Streak::new(), INTERVAL, random.f64());
                 starts.push(due);
                 last = place;
             }
@@ -88,17 +99,29 @@ mod tests {
         #[test]
         fn a_backend_that_is_down_is_looked_at_five_times_a_second(millis in 1..60_000_u64, dice in 0.0..1.0) {
             let interval = Duration::from_millis(millis);
-            let (place, due) = next(Moment::START, Moment::START, Health::Down, interval, dice);
+            let (place, due) = next(Moment::START, Moment::START, down(), interval, dice);
             prop_assert!(due >= place && due.since(Moment::START) <= Duration::from_millis(220));
-            let (place, due) = next(Moment::START, Moment::START, Health::Up, interval, dice);
+            let (place, due) = next(Moment::START, Moment::START, Streak::new(), interval, dice);
             prop_assert_eq!(place.since(Moment::START), interval);
             prop_assert!(due.since(place) <= interval / 10);
         }
 
         #[test]
+        fn the_first_bad_check_of_a_backend_is_followed_by_others_at_once(millis in 1..60_000_u64, dice in 0.0..1.0) {
+            let interval = Duration::from_millis(millis);
+            let mut suspect = Streak::new();
+            prop_assert_eq!(suspect.note(Health::Down, 2, 3), None);
+            let (_, due) = next(Moment::START, Moment::START, suspect, interval, dice);
+            prop_assert!(due.since(Moment::START) <= Duration::from_millis(110));
+            prop_assert_eq!(suspect.note(Health::Up, 2, 3), None);
+            let (place, _) = next(Moment::START, Moment::START, suspect, interval, dice);
+            prop_assert_eq!(place.since(Moment::START), interval);
+        }
+
+        #[test]
         fn a_probe_that_took_long_is_followed_at_once_and_once(late in 1..100_u64) {
             let now = Moment::START.plus(INTERVAL * 2 + Duration::from_millis(late));
-            let (place, _) = next(Moment::START, now, Health::Up, INTERVAL, 0.5);
+            let (place, _) = next(Moment::START, now, Streak::new(), INTERVAL, 0.5);
             prop_assert_eq!(place, now);
         }
     }

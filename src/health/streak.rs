@@ -22,6 +22,11 @@ impl Streak {
         self.health
     }
 
+    /// Whether the last check was against the verdict.
+    pub(super) const fn is_contradicted(self) -> bool {
+        self.against > 0
+    }
+
     /// One more check. The number of checks in a row, if they changed the verdict.
     pub(super) fn note(&mut self, found: Health, rise: u32, fall: u32) -> Option<u32> {
         if found == self.health {
