@@ -153,8 +153,10 @@ impl Admin {
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             // Whoever moves bytes goes first.
-            if let Err(error) = sys::wake_without_preempting() {
-                log::debug!("admin: SCHED_BATCH: {error}");
+            for stepped in [sys::wake_without_preempting(), sys::step_back()] {
+                if let Err(error) = stepped {
+                    log::debug!("admin: can't step back behind the others: {error}");
+                }
             }
             let (opened, is_open) = match Opened::new(&lasting.admin.door) {
                 Ok(opened) => (Some(opened), Ok(())),
