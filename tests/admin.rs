@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::common::{
-    Backend, Balancer, Config, Http, Peer, Refusing, Signal, at_once, eventually, is_full_run, tcp_server,
+    Backend, Balancer, Config, Http, Peer, Refusing, Signal, at_once, eventually, greeted_by, is_full_run, tcp_server,
 };
 
 const ADMIN: &str = "listen = \"127.0.0.1:0\"";
@@ -26,19 +26,11 @@ fn of(name: &str) -> String {
     format!("{BACKENDS}/{name}")
 }
 
-/// Who greets the next connection.
-fn greeted_by(lb: &Balancer) -> String {
-    let client = Peer::connect(lb.address());
-    let name = client.line();
-    client.fin().expect_eof();
-    name
-}
-
 #[test]
 fn an_added_backend_gets_the_very_next_connections_and_its_share() {
     let (a, b) = (Backend::named("a"), Backend::named("b"));
     let (lb, admin) = start(&[("a", a.address())]);
-    assert_eq!(greeted_by(&lb), "a");
+    assert_eq!(greeted_by(lb.address()), "a");
     let new = json!({"name": "b", "address": b.address().to_string(), "weight": 1});
     let added = admin.send("POST", BACKENDS, &new);
     assert_eq!(added.status, 201, "{}", added.text());
@@ -46,7 +38,7 @@ fn an_added_backend_gets_the_very_next_connections_and_its_share() {
         (&added.json()["name"], &added.json()["origin"]),
         (&json!("b"), &json!("api"))
     );
-    let mut names: Vec<String> = (0..4).map(|_| greeted_by(&lb)).collect();
+    let mut names: Vec<String> = (0..4).map(|_| greeted_by(lb.address())).collect();
     names.sort();
     assert_eq!(names, ["a", "a", "b", "b"]);
     let told = admin.json(&of("b"));
@@ -76,11 +68,11 @@ fn weight_and_state_are_changed_while_sessions_live() {
             (200, &json!(state)),
             "{change}"
         );
-        assert!((0..4).all(|_| greeted_by(&lb) == "a"), "{change}");
+        assert!((0..4).all(|_| greeted_by(lb.address()) == "a"), "{change}");
     }
     let changed = admin.send("PATCH", &of("b"), &json!({"weight": 3}));
     assert_eq!(changed.json()["weight"], json!(3));
-    let to_b = (0..8).filter(|_| greeted_by(&lb) == "b").count();
+    let to_b = (0..8).filter(|_| greeted_by(lb.address()) == "b").count();
     assert_eq!(to_b, 6, "three quarters");
     for client in old {
         client.send(b"still here").expect(b"still here").fin().expect_eof();
@@ -101,7 +93,7 @@ fn a_removed_backend_keeps_its_sessions_until_they_end_and_its_name_is_free_at_o
         "{}",
         removed.text()
     );
-    assert!((0..4).all(|_| greeted_by(&lb) == "a"));
+    assert!((0..4).all(|_| greeted_by(lb.address()) == "a"));
     assert_eq!(
         admin.json(BACKENDS).as_array().unwrap().len(),
         2,
@@ -118,7 +110,7 @@ fn a_removed_backend_keeps_its_sessions_until_they_end_and_its_name_is_free_at_o
     let listed = admin.json(BACKENDS);
     assert_eq!(listed.as_array().unwrap().len(), 2, "the new one is shown in its place");
     assert_eq!(listed[1]["address"], json!(c.address().to_string()));
-    let mut names: Vec<String> = (0..2).map(|_| greeted_by(&lb)).collect();
+    let mut names: Vec<String> = (0..2).map(|_| greeted_by(lb.address())).collect();
     names.sort();
     assert_eq!(names, ["a", "c"]);
     for client in old {
@@ -311,20 +303,6 @@ fn live_connections_are_told_and_ended_one_by_one() {
     assert_eq!(closing.ended("ended_by_operator"), 1);
 }
 
-/// Events of one kind, as they come.
-fn events(admin: &Http) -> impl Iterator<Item = (String, Value)> + use<> {
-    let mut stream = admin.connect();
-    let request = format!("GET /api/v1/events HTTP/1.0\r\nHost: {}\r\n\r\n", admin.address());
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line == ": listening"), "the stream begins");
-    std::iter::from_fn(move || {
-        let name = lines.find_map(|line| Some(line.strip_prefix("event: ")?.to_owned()))?;
-        let data = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned()))?;
-        Some((name, serde_json::from_str(&data).unwrap()))
-    })
-}
-
 #[test]
 fn changes_of_state_and_samples_are_told_as_they_come() {
     let mut gone = Some(Backend::named("a"));
@@ -332,7 +310,7 @@ fn changes_of_state_and_samples_are_told_as_they_come() {
     let health = "kind = \"tcp\"\ninterval = \"50ms\"\nrise = 2\nfall = 2";
     let config = Config::with_backends(&[("a", gone.as_ref().unwrap().address()), ("b", b.address())]).health(health);
     let (lb, admin) = start_with(config);
-    let mut events = events(&admin);
+    let mut events = admin.events();
     let mut becomes = |backend: &str, state: &str| {
         let is_it = |(name, event): &(String, Value)| {
             name == "backend" && event["backend"] == json!(backend) && event["state"] == json!(state)
@@ -459,7 +437,7 @@ fn many_backends_come_and_go_under_load_and_the_counts_are_exact() {
             (rounds / 2..rounds).for_each(cycle);
             return 0;
         }
-        (0..rounds).map(|_| assert_eq!(greeted_by(&lb), "a")).count()
+        (0..rounds).map(|_| assert_eq!(greeted_by(lb.address()), "a")).count()
     });
     let served: usize = served.iter().sum();
     eventually("only the first is left", || {

@@ -1,10 +1,8 @@
 //! What follows from a change by the API: ramps, checks, events and sums.
 
-use std::io::{BufRead, BufReader, Write};
-
 use serde_json::{Value, json};
 
-use super::common::{Backend, Balancer, Config, Http, Peer, Refusing, eventually};
+use super::common::{Backend, Balancer, Config, Http, Peer, Refusing, eventually, greeted_by};
 
 const ADMIN: &str = "listen = \"127.0.0.1:0\"";
 const BACKENDS: &str = "/api/v1/services/echo/backends";
@@ -19,11 +17,11 @@ fn of(name: &str) -> String {
     format!("{BACKENDS}/{name}")
 }
 
-fn greeted_by(lb: &Balancer) -> String {
-    let client = Peer::connect(lb.address());
-    let name = client.line();
-    client.fin().expect_eof();
-    name
+fn backend_events(admin: &Http) -> impl Iterator<Item = Value> + use<> {
+    admin
+        .events()
+        .filter(|(name, _)| name == "backend")
+        .map(|(_, event)| event)
 }
 
 fn add(admin: &Http, name: &str, address: std::net::SocketAddr) -> Value {
@@ -38,7 +36,7 @@ fn who_is_added_or_comes_back_from_maintenance_begins_with_a_tenth_in_slow_start
     let config = Config::with_backends(&[("a", a.address())]).health("kind = \"off\"\nslow_start = \"1h\"");
     let (lb, admin) = start(config);
     assert_eq!(add(&admin, "b", b.address())["state"], json!("starting"));
-    let to_b = |lb: &Balancer| (0..22).filter(|_| greeted_by(lb) == "b").count();
+    let to_b = |lb: &Balancer| (0..22).filter(|_| greeted_by(lb.address()) == "b").count();
     assert_eq!(to_b(&lb), 2, "a tenth beside ten tenths");
     admin.send("PATCH", &of("a"), &json!({"state": "maintenance"}));
     admin.send("PATCH", &of("a"), &json!({"state": "active"}));
@@ -58,28 +56,15 @@ fn who_comes_back_from_maintenance_is_looked_at_anew() {
     assert_eq!(resumed["state"], json!("starting"), "it is trusted, and not known");
     let _back = Backend::named_at(gone.release(), "b");
     eventually("it is found up", || (state() == json!("up")).then_some(()));
-    assert!((0..2).any(|_| greeted_by(&lb) == "b"));
+    assert!((0..2).any(|_| greeted_by(lb.address()) == "b"));
     lb.finish();
-}
-
-fn events(admin: &Http) -> impl Iterator<Item = Value> + use<> {
-    let mut stream = admin.connect();
-    let request = format!("GET /api/v1/events HTTP/1.0\r\nHost: {}\r\n\r\n", admin.address());
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line == ": listening"), "the stream begins");
-    std::iter::from_fn(move || {
-        lines.find(|line| line == "event: backend")?;
-        let data = lines.next()?;
-        Some(serde_json::from_str(data.strip_prefix("data: ")?).unwrap())
-    })
 }
 
 #[test]
 fn a_removal_is_told_when_it_begins_and_when_it_is_over() {
     let (a, b) = (Backend::named("a"), Backend::named("b"));
     let (lb, admin) = start(Config::with_backends(&[("a", a.address()), ("b", b.address())]));
-    let mut events = events(&admin);
+    let mut events = backend_events(&admin);
     let old: Vec<Peer> = (0..2).map(|_| Peer::connect(lb.address())).collect();
     old.iter().for_each(|client| drop(client.line()));
     assert_eq!(admin.delete(&of("b")).status, 202);
@@ -111,7 +96,7 @@ fn the_first_good_check_of_a_new_backend_is_told() {
     eventually("a is known", || {
         (admin.json(&of("a"))["state"] == json!("up")).then_some(())
     });
-    let mut events = events(&admin).filter(|event| event["backend"] == json!("b"));
+    let mut events = backend_events(&admin).filter(|event| event["backend"] == json!("b"));
     add(&admin, "b", b.address());
     let known = events.find(|event| event["reason"].as_str().unwrap().contains(" answers"));
     assert_eq!(known.unwrap()["state"], json!("up"));
@@ -143,7 +128,7 @@ fn the_sums_of_a_service_never_fall_when_backends_go_and_names_come_back() {
     let mut bytes = 0;
     for _ in 0..5 {
         add(&admin, "b", a.address());
-        (0..4).for_each(|_| assert_eq!(greeted_by(&lb), "a"));
+        (0..4).for_each(|_| assert_eq!(greeted_by(lb.address()), "a"));
         let clients: Vec<Peer> = (0..2).map(|_| Peer::connect(lb.address())).collect();
         clients.iter().for_each(|client| drop(client.line()));
         served += 6;
@@ -154,7 +139,7 @@ fn the_sums_of_a_service_never_fall_when_backends_go_and_names_come_back() {
             client.fin().expect_eof();
         }
         counted(served);
-        (0..2).for_each(|_| assert_eq!(greeted_by(&lb), "a"));
+        (0..2).for_each(|_| assert_eq!(greeted_by(lb.address()), "a"));
         served += 2;
         assert!(matches!(admin.delete(&of("b")).status, 200 | 202));
         counted(served);

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 
-use super::common::{Backend, Balancer, Config, Http, Peer, Signal, at_once, eventually, expect_refusal, is_full_run};
+use super::common::{
+    Backend, Balancer, Config, Http, Peer, Signal, at_once, eventually, expect_refusal, greeted_by, is_full_run,
+};
 
 const ADMIN: &str = "listen = \"127.0.0.1:0\"";
 const BACKENDS: &str = "/api/v1/services/echo/backends";
@@ -25,13 +27,6 @@ fn reload(lb: &Balancer, admin: &Http, config: &Config) -> Vec<String> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let changes = answer.json()["changes"].clone();
     serde_json::from_value(changes).unwrap()
-}
-
-fn greeted_by(address: SocketAddr) -> String {
-    let client = Peer::connect(address);
-    let name = client.line();
-    client.fin().expect_eof();
-    name
 }
 
 fn names(address: SocketAddr, count: usize) -> Vec<String> {

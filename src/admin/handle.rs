@@ -257,7 +257,8 @@ async fn connections(state: &State, query: &Query) -> Result<Answer, Failure> {
     while let Some(sessions) = receive.recv().await {
         found.extend(sessions.connections());
     }
-    let is_truncated = found.len() > limit || (found.len() == limit && limit > 0);
+    // Each worker stops at the limit: that many may be all, or not.
+    let is_truncated = found.len() >= limit;
     found.truncate(limit);
     Ok(ok(&api::Connections {
         connections: found,

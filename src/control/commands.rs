@@ -104,14 +104,12 @@ impl Running {
             self.workers_count,
         );
         member.origin = Origin::Api;
-        member.health_since = Clock::now();
-        let now = Clock::now();
         member.ramp = steering.ramps.first();
         let pool = pool.with(member.clone());
         check_fit(&steering.settings, &pool)?;
         self.next_backend = self.next_backend.saturating_add(1);
         steering.next_number = steering.next_number.saturating_add(1);
-        steering.ramps.begin(id, now);
+        steering.ramps.begin(id, Clock::now());
         self.watch(place, &member);
         self.put(place, pool);
         let shown = self.shown(place, id).ok_or_else(Refusal::stopping)?;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, unbounded};
@@ -26,7 +27,7 @@ use crate::pool::Limiter;
 use crate::service::Service;
 use crate::sys::{self, Clock, Doorbell};
 use crate::types::{Moment, WorkerId};
-use crate::worker;
+use crate::worker::{self, WorkerHandle};
 
 /// Failed connects that may wait for the health thread; more say nothing new.
 const FAILURES_QUEUED: usize = 1024;
@@ -112,24 +113,17 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
     let (failed, failures) = bounded(FAILURES_QUEUED);
     let (changed, changes) = unbounded();
     let (prober_doorbell, acceptor_doorbell) = (Arc::new(Doorbell::new()?), Arc::new(Doorbell::new()?));
-    let (mut worker_handles, mut workers) = (Vec::new(), Vec::new());
-    if let Some(service) = services.first() {
-        for id in (0..workers_count).map(WorkerId) {
-            let context = worker::Context {
-                access_log: access_log.clone(),
-                counters: Arc::clone(&counters),
-                failures: failed.clone(),
-                prober: Arc::clone(&prober_doorbell),
-                acceptor: Arc::clone(&acceptor_doorbell),
-                service: Arc::clone(service),
-                pipes_max: budget.pipes_per_worker,
-                races_max: budget.races_per_worker,
-            };
-            let (handle, thread) = worker::spawn(id, context)?;
-            worker_handles.push(handle);
-            workers.push(thread);
-        }
-    }
+    let context = services.first().map(|service| worker::Context {
+        access_log: access_log.clone(),
+        counters: Arc::clone(&counters),
+        failures: failed,
+        prober: Arc::clone(&prober_doorbell),
+        acceptor: Arc::clone(&acceptor_doorbell),
+        service: Arc::clone(service),
+        pipes_max: budget.pipes_per_worker,
+        races_max: budget.races_per_worker,
+    });
+    let (worker_handles, workers) = spawn_workers(workers_count, context.as_ref())?;
     let (listening, listened) = unbounded();
     let acceptor_orders = AcceptorOrders {
         orders: listening,
@@ -199,6 +193,18 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         drain_timeout: config.runtime.drain_timeout,
         access_log_guard,
     })
+}
+
+fn spawn_workers(
+    count: u16,
+    context: Option<&worker::Context>,
+) -> io::Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>)> {
+    let spawn = |(id, context): (u16, &worker::Context)| worker::spawn(WorkerId(id), context.clone());
+    let spawned: Vec<_> = (0..count)
+        .zip(context.into_iter().cycle())
+        .map(spawn)
+        .collect::<io::Result<_>>()?;
+    Ok(spawned.into_iter().unzip())
 }
 
 /// The services as they are shown.

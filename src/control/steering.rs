@@ -1,6 +1,7 @@
 //! How the pool of one service is changed, and what is remembered for that. The control thread's alone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::Board;
@@ -90,10 +91,14 @@ impl Steering {
                 .leaving
                 .iter()
                 .filter(|leaving| unlisted.contains_key(&leaving.backend.id));
-            for leaving in gone.filter(|leaving| pool.named(&leaving.backend.name).is_none()) {
-                board.tell_backend(service, &leaving.backend.name, None, "gone");
-            }
+            let names: Vec<Arc<str>> = gone
+                .filter(|leaving| pool.named(&leaving.backend.name).is_none())
+                .map(|leaving| Arc::clone(&leaving.backend.name))
+                .collect();
             self.put(service, pool);
+            for name in names {
+                board.tell_backend(service, &name, None, "gone");
+            }
         }
         let mut late = BackendTotals::default();
         self.leaving.retain(|leaving| {
@@ -115,6 +120,15 @@ impl Steering {
     pub(super) fn apply(&mut self, service: &Service, board: &Board, changes: &[&Change]) {
         let now = Clock::now();
         let before = service.balancer();
+        if !self.ramps.is_any() && changes.iter().all(|change| known(before.pool(), change).is_some()) {
+            // At a start every backend's first good check is told: no reason to look at all the others each time.
+            for change in changes {
+                if let Some(member) = known(before.pool(), change) {
+                    tell(service, board, member, member, Some(change));
+                }
+            }
+            return;
+        }
         // Of several on one backend the last one counts; what an older row of checks found doesn't.
         let verdicts: HashMap<BackendId, &Change> = changes.iter().map(|change| (change.backend, *change)).collect();
         let verdict = |member: &Member| {
@@ -145,6 +159,12 @@ impl Steering {
             tell(service, board, was, is, verdict(is));
         }
     }
+}
+
+/// The member that a change is about, if it says nothing new of it.
+fn known<'p>(pool: &'p Pool, change: &Change) -> Option<&'p Member> {
+    let member = pool.find(change.backend)?;
+    (member.health == change.health && member.backend.check_row() == change.row).then_some(member)
 }
 
 /// Says what became of a member.

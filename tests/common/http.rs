@@ -1,6 +1,6 @@
 //! A client of the admin port that says exactly what it is told to say.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -109,6 +109,20 @@ impl Http {
         let mut head = [0; 12];
         stream.read_exact(&mut head).unwrap();
         std::str::from_utf8(&head[9..]).unwrap().parse().unwrap()
+    }
+
+    /// Events with their names, as they come.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (String, Value)> + use<> {
+        let mut stream = self.connect();
+        let request = format!("GET /api/v1/events HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line == ": listening"), "the stream begins");
+        std::iter::from_fn(move || {
+            let name = lines.find_map(|line| Some(line.strip_prefix("event: ")?.to_owned()))?;
+            let data = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned()))?;
+            Some((name, serde_json::from_str(&data).unwrap()))
+        })
     }
 
     /// The JSON of an answer that must be good.

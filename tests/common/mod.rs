@@ -25,7 +25,7 @@ pub(crate) use browser::Browser;
 pub(crate) use config::Config;
 pub(crate) use http::Http;
 pub(crate) use namespace::Namespace;
-pub(crate) use peer::{Peer, expect_refusal};
+pub(crate) use peer::{Peer, expect_refusal, greeted_by};
 pub(crate) use proc::Process;
 pub(crate) use program::{Program, Signal};
 

@@ -399,3 +399,11 @@ pub(crate) fn expect_refusal(address: SocketAddr) {
         peer.expect_reset();
     }
 }
+
+/// Who greets the next connection to a balancer: the name that [`Backend::named`](super::Backend::named) says.
+pub(crate) fn greeted_by(address: SocketAddr) -> String {
+    let client = Peer::connect(address);
+    let name = client.line();
+    client.fin().expect_eof();
+    name
+}
