@@ -174,6 +174,7 @@ async fn order(state: &State, asked: &Asked<'_>, command: Command) -> Result<Ans
         control::Answer::Backend(backend) if asked.route.action == Action::AddBackend => (StatusCode::CREATED, backend),
         control::Answer::Backend(backend) | control::Answer::Gone(backend) => (StatusCode::OK, backend),
         control::Answer::Draining(backend) => (StatusCode::ACCEPTED, backend),
+        control::Answer::Provided(_) => return Err(busy("an answer to another question")),
     };
     state.processes.borrow().fill(asked.parameter(0), &mut backend);
     Ok(answer::json(status, &backend))

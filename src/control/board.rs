@@ -2,8 +2,8 @@
 //! connections, which each worker tells between two wakes.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::metrics::render_metrics;
@@ -70,8 +70,11 @@ pub struct Board {
     pub(super) counters: Arc<ProcessCounters>,
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) is_draining: AtomicBool,
-    pub(super) watcher: OnceLock<Box<dyn Fn(Event) + Send + Sync>>,
+    pub(super) watchers: ArcSwap<Vec<Watcher>>,
 }
+
+/// Whom an event is told.
+pub(super) type Watcher = Arc<dyn Fn(&Event) + Send + Sync>;
 
 impl Board {
     /// Everything.
@@ -166,11 +169,21 @@ impl Board {
         true
     }
 
-    /// Sees every event from now on, on the thread where it happens: it must be quick and may not block. Only the first is heard.
-    pub fn watch(&self, watcher: impl Fn(Event) + Send + Sync + 'static) {
-        if self.watcher.set(Box::new(watcher)).is_err() {
-            log::error!("events have a watcher already; the second one sees nothing");
-        }
+    /// Sees every event from now on, on the thread where it happens: it must be quick and may not block.
+    pub fn watch(&self, watcher: impl Fn(&Event) + Send + Sync + 'static) {
+        let watcher: Watcher = Arc::new(watcher);
+        self.watchers.rcu(|before| {
+            let mut watchers = Vec::clone(before);
+            watchers.push(Arc::clone(&watcher));
+            watchers
+        });
+    }
+
+    /// What the file says of each service.
+    #[must_use]
+    pub fn settings(&self) -> Vec<config::Service> {
+        let services = self.services.load();
+        services.iter().map(|shown| shown.settings.clone()).collect()
     }
 
     /// Shows these services from now on.
@@ -186,7 +199,7 @@ impl Board {
         state: Option<api::BackendState>,
         reason: &str,
     ) {
-        self.tell(Event::Backend(api::BackendEvent {
+        self.tell(&Event::Backend(api::BackendEvent {
             time: view::Now::read().text(),
             service: service.name.to_string(),
             backend: backend.to_owned(),
@@ -195,8 +208,8 @@ impl Board {
         }));
     }
 
-    pub(super) fn tell(&self, event: Event) {
-        if let Some(watcher) = self.watcher.get() {
+    pub(super) fn tell(&self, event: &Event) {
+        for watcher in self.watchers.load().iter() {
             watcher(event);
         }
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 
+use super::provide::{Bringer, Provided};
 use crate::api;
+use crate::config;
 
 /// What is to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,15 @@ pub enum Command {
         /// How long.
         drain: Option<Duration>,
     },
+    /// These are all backends that `bringer` brings to a service, from now on.
+    Provide {
+        /// The service's name.
+        service: String,
+        /// Who.
+        bringer: Bringer,
+        /// All of them.
+        backends: Vec<config::Backend>,
+    },
 }
 
 /// A command that was carried out.
@@ -50,6 +61,8 @@ pub enum Answer {
     Gone(api::Backend),
     /// What a reload changed, in words.
     Reloaded(Vec<String>),
+    /// What came of those that were brought.
+    Provided(Provided),
 }
 
 /// Why a command can't be carried out. Nothing was changed then.

@@ -27,7 +27,7 @@ impl Running {
         reply(self.carry_out(&command));
     }
 
-    fn carry_out(&mut self, command: &Command) -> Outcome {
+    pub(super) fn carry_out(&mut self, command: &Command) -> Outcome {
         match command {
             Command::Reload => self.reload().map(Answer::Reloaded),
             Command::Add { service, backend } => self.add(self.place(service)?, backend),
@@ -41,6 +41,11 @@ impl Running {
                 backend,
                 drain,
             } => self.remove(self.place(service)?, backend, *drain),
+            Command::Provide {
+                service,
+                bringer,
+                backends,
+            } => self.provide(self.place(service)?, *bringer, backends),
         }
     }
 
@@ -236,7 +241,7 @@ impl Running {
         }
     }
 
-    fn listens_at(&self, address: std::net::SocketAddr) -> bool {
+    pub(super) fn listens_at(&self, address: std::net::SocketAddr) -> bool {
         self.sockets.is_ours(address) || self.own_addresses.iter().any(|own| leads_to(address, *own))
     }
 

@@ -70,7 +70,7 @@ impl Running {
                     log::info!("reload: {change}");
                 }
                 log::info!("reloaded: {} changes", changes.len());
-                self.board.tell(Event::Config(api::ConfigEvent {
+                self.board.tell(&Event::Config(api::ConfigEvent {
                     time: Now::read().text(),
                     changes: changes.clone(),
                 }));

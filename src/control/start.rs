@@ -5,8 +5,8 @@ use std::fs::OpenOptions;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -151,7 +151,7 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         counters: Arc::clone(&counters),
         workers: worker_handles.clone(),
         is_draining: AtomicBool::new(false),
-        watcher: OnceLock::new(),
+        watchers: ArcSwap::default(),
     });
     let prober = Prober {
         targets: RefCell::new(targets.into_iter().map(|target| (target.backend.id, target)).collect()),

@@ -8,6 +8,7 @@ use super::board::Board;
 use super::build::policy;
 use super::command::{Refusal, RefusalKind};
 use super::leaving::Leaving;
+use super::provide::Bringer;
 use super::ramps::Ramps;
 use super::view;
 use crate::balance::{Balancer, PolicyName};
@@ -41,6 +42,8 @@ pub(super) struct Steering {
     pub(super) next_number: u32,
     /// Backends on their way out.
     pub(super) leaving: Vec<Leaving>,
+    /// What those said last who bring backends.
+    pub(super) provided: HashMap<Bringer, Vec<config::Backend>>,
 }
 
 impl Steering {
@@ -53,6 +56,7 @@ impl Steering {
                 .unwrap_or(u32::MAX)
                 .saturating_add(1),
             leaving: Vec::new(),
+            provided: HashMap::new(),
             settings,
         }
     }

@@ -77,7 +77,7 @@ fn differences(file: &config::Service, pool: &Pool) -> Vec<String> {
     let mut members: HashMap<&str, &Member> = pool
         .members()
         .iter()
-        .filter(|member| member.admin != Admin::Leaving)
+        .filter(|member| member.admin != Admin::Leaving && matches!(member.origin, Origin::Config | Origin::Api))
         .map(|member| (&*member.backend.name, member))
         .collect();
     let mut words = Vec::new();
@@ -153,6 +153,8 @@ pub(super) fn backend(member: &Member, now: &Now) -> api::Backend {
         origin: match member.origin {
             Origin::Config => api::Origin::Config,
             Origin::Api => api::Origin::Api,
+            Origin::Managed => api::Origin::Managed,
+            Origin::Discovery => api::Origin::Discovery,
         },
     }
 }

@@ -36,6 +36,10 @@ pub enum Origin {
     Config,
     /// The API.
     Api,
+    /// lb keeps its process alive itself.
+    Managed,
+    /// It was found.
+    Discovery,
 }
 
 /// How much of its weight a backend has got back since it came up: slow start.

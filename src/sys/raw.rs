@@ -1,4 +1,4 @@
-//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, and sched_setscheduler for SCHED_BATCH.
+//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, and sched_setscheduler.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -55,20 +55,26 @@ pub fn round_trip(socket: impl AsFd) -> io::Result<Duration> {
 ///
 /// # Errors
 /// `EPERM` in a sandbox that forbids it.
-#[allow(unsafe_code)]
 pub fn wake_without_preempting() -> io::Result<()> {
-    // 0 is the only priority that SCHED_BATCH has.
+    set_scheduler(libc::SCHED_BATCH)
+}
+
+/// From now on the calling thread runs where nobody else wants to, and whoever wakes up interrupts it at once (`SCHED_IDLE`, sched(7)).
+/// While every core is busy it gets about 3 thousandths of one.
+///
+/// # Errors
+/// `EPERM` in a sandbox that forbids it.
+pub fn run_when_idle() -> io::Result<()> {
+    set_scheduler(libc::SCHED_IDLE)
+}
+
+#[allow(unsafe_code)]
+fn set_scheduler(policy: libc::c_int) -> io::Result<()> {
+    // 0 is the only priority that the policies without real time have.
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: the pointer is to a live sched_param, which the kernel only reads; thread 0 is the caller. By number, since musl's
     // wrapper refuses to do it.
-    let outcome = unsafe {
-        libc::syscall(
-            libc::SYS_sched_setscheduler,
-            0,
-            libc::SCHED_BATCH,
-            &raw const parameters,
-        )
-    };
+    let outcome = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const parameters) };
     if outcome == 0 {
         Ok(())
     } else {
@@ -109,16 +115,23 @@ mod tests {
         assert!(super::round_trip(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 
+    /// What the calling thread is scheduled by: proc_pid_stat(5), the 41st field, the 39th behind the name.
+    fn policy() -> Option<String> {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let behind_name = stat.rsplit(')').next().unwrap();
+        behind_name.split_whitespace().nth(38).map(ToOwned::to_owned)
+    }
+
     #[test]
-    fn a_thread_can_wake_without_preempting() {
-        std::thread::spawn(|| {
+    fn a_thread_can_step_back_in_two_ways() {
+        let seen = std::thread::spawn(|| {
             wake_without_preempting().unwrap();
-            // proc_pid_stat(5): the policy is the 41st field, the 39th behind the name; SCHED_BATCH is 3.
-            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-            let behind_name = stat.rsplit(')').next().unwrap();
-            assert_eq!(behind_name.split_whitespace().nth(38), Some("3"), "{stat}");
-        })
-        .join()
-        .unwrap();
+            let batch = policy();
+            run_when_idle().unwrap();
+            [batch, policy()]
+        });
+        // SCHED_BATCH and SCHED_IDLE.
+        assert_eq!(seen.join().unwrap(), [Some("3".to_owned()), Some("5".to_owned())]);
+        assert_eq!(policy().as_deref(), Some("0"), "the others stay as they are");
     }
 }

@@ -9,20 +9,6 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::Doorbell;
 
-/// How nice a thread is that has time: a tenth of the weight of others (sched(7)), so that who moves bytes is run at once, and
-/// enough that it still gets on when every core is busy.
-const NICE: i32 = 10;
-
-/// From now on the calling thread steps back behind the others.
-///
-/// # Errors
-/// The kernel refuses; the thread runs as before.
-pub fn step_back() -> io::Result<()> {
-    // On Linux a nice value is a thread's, and no id means the calling one (setpriority(2), "C library/kernel differences").
-    rustix::process::setpriority_process(None, NICE)?;
-    Ok(())
-}
-
 /// Keeps such a thread; dropped, it asks the thread to stop at its next wake-up.
 #[derive(Debug)]
 pub struct LoopThread {
@@ -74,27 +60,5 @@ impl LoopThread {
         if self.thread.join().is_err() {
             log::error!("the thread {} ended in a panic", self.name);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_calling_thread_steps_back() {
-        // proc_pid_stat(5): the nice value is the 19th field, the 17th behind the name.
-        let nice = || {
-            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-            let behind_name = stat.rsplit(')').next().unwrap();
-            behind_name.split_whitespace().nth(16).map(ToOwned::to_owned)
-        };
-        let before = nice();
-        let other = std::thread::spawn(move || {
-            step_back().unwrap();
-            nice()
-        });
-        assert_eq!(other.join().unwrap(), Some("10".to_owned()));
-        assert_eq!(nice(), before);
     }
 }
