@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &config::Config, path: &Path) -> ExitCode {
+    let inherited = control::Inherited::take();
     let log = observe::start_log(config.log.level);
     let signals = match control::watch_signals() {
         Ok(signals) => signals,
@@ -29,10 +30,12 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = start(config, path).map(|(running, admin)| {
-        running.serve(&signals);
-        drop(admin);
-    });
+    let outcome = inherited
+        .and_then(|inherited| start(config, path, inherited))
+        .map(|(running, admin)| {
+            running.serve(&signals);
+            drop(admin);
+        });
     if let Err(error) = &outcome {
         log::error!("{error}");
     }
@@ -41,16 +44,23 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
 }
 
 /// Opens everything before anything runs.
-fn start(config: &config::Config, path: &Path) -> Result<(control::Running, Option<admin::AdminThread>), String> {
-    let admin = admin::Admin::open(&config.admin)?;
-    let mut running = control::start(config, path).map_err(|error| error.to_string())?;
+fn start(
+    config: &config::Config,
+    path: &Path,
+    mut inherited: control::Inherited,
+) -> Result<(control::Running, Option<admin::AdminThread>), String> {
+    let admin = admin::Admin::open(&config.admin, &mut inherited)?;
+    let mut running = control::start(config, path, inherited).map_err(|error| error.to_string())?;
     if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
         running.keep_off(address);
     }
     let answer =
         |admin: admin::Admin| admin.start(running.board(), running.commander(), running.admin_connections_max());
     let thread = admin.map(answer).transpose();
-    let thread = thread.map_err(|error| format!("can't start the thread admin: {error}"))?;
+    let mut thread = thread.map_err(|error| format!("can't start the thread admin: {error}"))?;
+    if let Some(companion) = thread.as_mut().and_then(admin::AdminThread::companion) {
+        running.accompany(Box::new(companion));
+    }
     running.tell_ready(config);
     Ok((running, thread))
 }

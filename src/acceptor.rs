@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -59,6 +59,8 @@ pub struct Acceptor {
     pub access_log: AccessLog,
     /// By which workers tell that they have room.
     pub doorbell: Arc<Doorbell>,
+    /// Turns of its loop, for whoever wants to know whether it still goes round.
+    pub turns: Arc<AtomicU64>,
 }
 
 impl Acceptor {
@@ -112,6 +114,7 @@ impl<'a> Loop<'a> {
 
     fn run(&mut self, stop: &Stop) {
         loop {
+            self.acceptor.turns.fetch_add(1, Relaxed);
             self.acceptor.doorbell.announce(); // only now do workers tell that they have room
             let now = Clock::now();
             let is_short = now < self.short_until;

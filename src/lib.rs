@@ -58,6 +58,7 @@
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
 //! | what a reload may change | `control/reload.rs`, `control/difference.rs` |
+//! | what goes along at an upgrade | `control/handover.rs`; how it goes: `control/upgrade.rs`, `control/inherited.rs`; a room's part: `control/companion.rs` |
 //! | how a backend warms up | `control/ramps.rs` |
 //! | a kind of probe | `health/check.rs` |
 //! | when copying becomes splicing | `session/direction.rs`, the constants |

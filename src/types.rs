@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point on the monotonic clock: nanoseconds since the process began to count.
 ///
 /// 64 bits of nanoseconds last 584 years, so nothing wraps; `Ord` is the order of time.
@@ -69,7 +71,7 @@ impl fmt::Display for ClientAddr {
 }
 
 /// Where something answers HTTP, without a name to look up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HttpUrl {
     /// Its address and port.
     pub address: SocketAddr,

@@ -38,4 +38,6 @@ mod reload;
 mod simulation;
 mod sizes;
 mod sources;
+mod systemd;
 mod timeouts;
+mod upgrade;

@@ -140,6 +140,9 @@ fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
     if route.action == Action::Reload {
         failures.push(("422", "The file can't be put in force; the old configuration stays"));
     }
+    if route.action == Action::Upgrade {
+        failures.push(("422", "The new lb can't be started, or failed; the old one goes on"));
+    }
     if matches!(route.action, Action::AddBackend | Action::ChangeBackend) {
         failures.extend([
             ("413", "More than 64 KiB"),
@@ -172,6 +175,7 @@ fn content(action: Action, schemas: &mut SchemaGenerator) -> Value {
             json_of::<api::Backend>(schemas)
         }
         Action::Reload => json_of::<api::Reloaded>(schemas),
+        Action::Upgrade => json_of::<api::Upgraded>(schemas),
         Action::Connections => json_of::<api::Connections>(schemas),
         Action::EndConnection => json_of::<api::Ended>(schemas),
         Action::History => json_of::<api::History>(schemas),

@@ -88,6 +88,7 @@ async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) ->
             order(state, &asked, command).await
         }
         Action::Reload => order(state, &asked, Command::Reload).await,
+        Action::Upgrade => order(state, &asked, Command::Upgrade).await,
         Action::RemoveBackend => remove(state, &asked, &query).await,
         Action::Connections => connections(state, &query).await,
         Action::EndConnection => end(state, asked.parameter(0)).await,
@@ -170,6 +171,7 @@ async fn order(state: &State, asked: &Asked<'_>, command: Command) -> Result<Ans
     });
     let outcome = receive.await.map_err(|_| busy("lb is stopping"))?;
     let (status, mut backend) = match outcome.map_err(refused)? {
+        control::Answer::Upgraded(pid) => return Ok(ok(&api::Upgraded { pid })),
         control::Answer::Reloaded(changes) => return Ok(ok(&api::Reloaded { changes })),
         control::Answer::Backend(backend) if asked.route.action == Action::AddBackend => (StatusCode::CREATED, backend),
         control::Answer::Backend(backend) | control::Answer::Gone(backend) => (StatusCode::OK, backend),
@@ -188,6 +190,7 @@ fn refused(refusal: Refusal) -> Failure {
         RefusalKind::NameTaken => (StatusCode::CONFLICT, "name_taken"),
         RefusalKind::BadValue => (StatusCode::UNPROCESSABLE_ENTITY, "bad_value"),
         RefusalKind::Limit => (StatusCode::UNPROCESSABLE_ENTITY, "limit"),
+        RefusalKind::BadUpgrade => (StatusCode::UNPROCESSABLE_ENTITY, "bad_upgrade"),
         RefusalKind::BadConfig => (StatusCode::UNPROCESSABLE_ENTITY, "bad_config"),
         RefusalKind::Stopping => (StatusCode::CONFLICT, "stopping"),
         RefusalKind::Busy => return busy(&message),

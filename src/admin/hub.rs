@@ -91,6 +91,11 @@ impl Hub {
         Some(events)
     }
 
+    /// Nobody listens any more.
+    pub(super) fn end_all(&mut self) {
+        self.listeners.clear();
+    }
+
     /// Sends an event to all.
     pub(super) fn send<T: Serialize>(&mut self, name: &str, data: &T) {
         self.listeners.retain(|listener| !listener.events.is_closed());

@@ -2,12 +2,17 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use crate::config::AdminListen;
+use crate::control::Inherited;
 use crate::sys;
+
+/// Under which a new lb finds the listener again.
+pub(super) const NAME: &str = "admin";
 
 /// The file of a socket, known again by its inode: by the time that we end, the path may be another's.
 #[derive(Clone, Debug)]
@@ -38,6 +43,39 @@ impl SocketFile {
     }
 }
 
+/// A listener that lb was started with.
+#[derive(Debug)]
+pub(super) enum Given {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Given {
+    /// The one for this `[admin] listen`: an old lb's, or one that was opened for its address.
+    pub(super) fn take(listen: &AdminListen, inherited: &mut Inherited) -> Option<Self> {
+        let of_old = inherited
+            .luggage(NAME)
+            .filter(|luggage| luggage.state == listen.to_string());
+        let socket = of_old.and_then(|mut luggage| luggage.descriptors.pop());
+        let adopted = |error: io::Error| log::warn!("admin: the socket of the lb before this one: {error}");
+        match (listen, socket) {
+            (AdminListen::Off, _) => None,
+            (AdminListen::Tcp(_), Some(socket)) => sys::adopt_listener(socket)
+                .map_err(adopted)
+                .ok()
+                .flatten()
+                .map(Self::Tcp),
+            (AdminListen::Unix(_), Some(socket)) => sys::adopt_unix_listener(socket)
+                .map_err(adopted)
+                .ok()
+                .flatten()
+                .map(Self::Unix),
+            (AdminListen::Tcp(address), None) => inherited.tcp(*address).map(Self::Tcp),
+            (AdminListen::Unix(path), None) => inherited.unix(path).map(Self::Unix),
+        }
+    }
+}
+
 /// An open listener, non-blocking.
 #[derive(Debug)]
 pub(super) enum Door {
@@ -57,18 +95,22 @@ impl std::fmt::Display for Door {
 }
 
 impl Door {
-    /// Opens it; `None`: it is off.
+    /// Opens it, if it isn't open already; `None`: it is off.
     ///
     /// # Errors
     /// Why not, in one line.
-    pub(super) fn open(listen: &AdminListen) -> Result<Option<Self>, String> {
-        let opened = match listen {
-            AdminListen::Off => return Ok(None),
-            AdminListen::Tcp(address) => sys::listen(*address).map(Self::Tcp),
-            AdminListen::Unix(path) => sys::listen_unix(path).and_then(|listener| {
-                let file = SocketFile::of(path)?;
-                Ok(Self::Unix(listener, file))
-            }),
+    pub(super) fn open(listen: &AdminListen, given: Option<Given>) -> Result<Option<Self>, String> {
+        let opened = match (listen, given) {
+            (AdminListen::Off, _) => return Ok(None),
+            (AdminListen::Tcp(_), Some(Given::Tcp(listener))) => Ok(Self::Tcp(listener)),
+            (AdminListen::Tcp(address), _) => sys::listen(*address).map(Self::Tcp),
+            (AdminListen::Unix(path), given) => {
+                let listener = match given {
+                    Some(Given::Unix(listener)) => Ok(listener),
+                    _ => sys::listen_unix(path),
+                };
+                listener.and_then(|listener| Ok(Self::Unix(listener, SocketFile::of(path)?)))
+            }
         };
         opened.map(Some).map_err(|error| {
             let hint = match error.kind() {
@@ -86,6 +128,14 @@ impl Door {
         Ok(match self {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
             Self::Unix(listener, file) => Self::Unix(listener.try_clone()?, file.clone()),
+        })
+    }
+
+    /// A handle on it for a new lb.
+    pub(super) fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(match self.try_clone()? {
+            Self::Tcp(listener) => listener.into(),
+            Self::Unix(listener, _) => listener.into(),
         })
     }
 
@@ -113,7 +163,7 @@ mod tests {
     fn only_its_own_file_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("admin.sock");
-        let open = || Door::open(&AdminListen::Unix(path.clone())).unwrap().unwrap();
+        let open = || Door::open(&AdminListen::Unix(path.clone()), None).unwrap().unwrap();
         open().close();
         assert!(!path.exists());
         let first = open();

@@ -16,6 +16,7 @@ mod history;
 mod hosts;
 mod hub;
 mod listen;
+mod moving;
 mod outgoing;
 mod processes;
 mod query;
@@ -34,18 +35,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
 use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::config;
-use crate::control::{Board, Commander, Event};
+use crate::config::{self, AdminListen};
+use crate::control::{Board, Commander, Event, Inherited};
 use crate::observe::supervise;
 use crate::sys;
 use fence::Fence;
 use hub::Hub;
-use listen::Door;
+use listen::{Door, Given};
+pub use moving::AdminCompanion;
+use moving::{Turn, given_away, given_back};
 use serve::{Listening, Port};
 use state::State;
 use tokens::Tokens;
@@ -57,6 +60,7 @@ const EVENTS_QUEUED: usize = 16_384;
 #[derive(Debug)]
 pub struct Admin {
     door: Door,
+    listen: AdminListen,
     tokens: Option<Arc<Tokens>>,
     hosts: Vec<String>,
 }
@@ -66,6 +70,14 @@ pub struct Admin {
 pub struct AdminThread {
     stop: Option<oneshot::Sender<Infallible>>,
     thread: Option<JoinHandle<()>>,
+    companion: Option<AdminCompanion>,
+}
+
+impl AdminThread {
+    /// Goes along when a new lb takes over. Once.
+    pub fn companion(&mut self) -> Option<AdminCompanion> {
+        self.companion.take()
+    }
 }
 
 /// What outlives a life of the thread's loop.
@@ -76,6 +88,7 @@ struct Lasting {
     connections_max: usize,
     events: mpsc::Receiver<Event>,
     stop: oneshot::Receiver<Infallible>,
+    turn: watch::Receiver<Turn>,
 }
 
 /// What a life of the loop needs.
@@ -103,15 +116,17 @@ impl Opened {
 }
 
 impl Admin {
-    /// Opens the port; `None`: it is off.
+    /// Opens the port, where it isn't open already; `None`: it is off.
     ///
     /// # Errors
     /// It can't be opened, or the file of tokens can't be used: one line that a person can act on.
-    pub fn open(settings: &config::Admin) -> Result<Option<Self>, String> {
+    pub fn open(settings: &config::Admin, inherited: &mut Inherited) -> Result<Option<Self>, String> {
         let tokens = settings.token_file.as_deref().map(Tokens::load).transpose()?;
-        let door = Door::open(&settings.listen)?;
+        let given = Given::take(&settings.listen, inherited);
+        let door = Door::open(&settings.listen, given)?;
         Ok(door.map(|door| Self {
             door,
+            listen: settings.listen.clone(),
             tokens: tokens.map(Arc::new),
             hosts: settings.hosts.clone(),
         }))
@@ -143,6 +158,12 @@ impl Admin {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = oneshot::channel();
         let counters = Arc::clone(board.counters());
+        let (give, turn) = watch::channel(Turn::Ours);
+        let companion = AdminCompanion {
+            door: self.door.try_clone()?,
+            listen: self.listen.clone(),
+            turn: give,
+        };
         let mut lasting = Lasting {
             admin: self,
             board,
@@ -150,6 +171,7 @@ impl Admin {
             connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
             events,
             stop: stopped,
+            turn,
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             // A worker that wakes doesn't wait for an answer to be finished: at 1,000 requests a second everybody would feel it.
@@ -164,11 +186,14 @@ impl Admin {
                 let mut opened = opened;
                 supervise("admin", &counters, || run(&mut lasting, opened.take()));
             }
-            lasting.admin.door.close();
+            if *lasting.turn.borrow() != Turn::Given {
+                lasting.admin.door.close();
+            }
         })?;
         let thread = AdminThread {
             stop: Some(stop),
             thread: Some(thread),
+            companion: Some(companion),
         };
         let ended = |_| io::Error::other("its thread ended");
         is_ready.blocking_recv().map_err(ended).flatten()?;
@@ -209,7 +234,8 @@ fn run(lasting: &mut Lasting, opened: Option<Opened>) -> io::Result<()> {
         hub: RefCell::new(Hub::new(seats)),
         processes: RefCell::default(),
     });
-    let port = Port::new(seats, Arc::clone(lasting.board.counters()));
+    let mut turn = lasting.turn.clone();
+    let port = Port::new(seats, Arc::clone(lasting.board.counters()), turn.clone());
     let (stop, events) = (&mut lasting.stop, &mut lasting.events);
     LocalSet::new().block_on(&runtime, async {
         tokio::select! {
@@ -217,14 +243,14 @@ fn run(lasting: &mut Lasting, opened: Option<Opened>) -> io::Result<()> {
             never = serve::accept(listening, &port, Rc::clone(&state)) => match never {},
             never = port.cut_late() => match never {},
             never = processes::watch(Rc::clone(&state), seats) => match never {},
-            never = tell(events, &state) => match never {},
+            never = tell(events, &mut turn, &state) => match never {},
         }
     });
     Ok(())
 }
 
 /// Takes samples, and passes them and what happens on to those who listen.
-async fn tell(events: &mut mpsc::Receiver<Event>, state: &State) -> Infallible {
+async fn tell(events: &mut mpsc::Receiver<Event>, turn: &mut watch::Receiver<Turn>, state: &State) -> Infallible {
     let mut samples = tokio::time::interval(history::INTERVAL);
     // A sample says when it was taken: those that were missed would say the same again.
     samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -234,6 +260,11 @@ async fn tell(events: &mut mpsc::Receiver<Event>, state: &State) -> Infallible {
                 let sample = state.board.sample();
                 state.samples.borrow_mut().add(&sample);
                 state.hub.borrow_mut().send("sample", &sample);
+            }
+            () = given_away(turn) => {
+                // They come back to whoever answers then.
+                state.hub.borrow_mut().end_all();
+                given_back(turn).await;
             }
             Some(event) = events.recv() => match event {
                 Event::Backend(event) => state.hub.borrow_mut().send("backend", &event),
@@ -257,6 +288,7 @@ mod tests {
         control::start(
             &config::parse("lb.toml", text).unwrap(),
             std::path::Path::new("lb.toml"),
+            Inherited::default(),
         )
         .unwrap()
     }
@@ -274,6 +306,7 @@ mod tests {
         file.set_nonblocking(true).unwrap();
         Admin {
             door: Door::Unix(file, listen::SocketFile::of(&path).unwrap()),
+            listen: AdminListen::Off,
             tokens: None,
             hosts: Vec::new(),
         }
@@ -299,6 +332,7 @@ mod tests {
             connections_max: 8,
             events: mpsc::channel(1).1,
             stop: stopped,
+            turn: watch::channel(Turn::Ours).1,
         };
         assert!(run(&mut lasting, None).is_err());
         drop(stopper);

@@ -28,6 +28,7 @@ pub(super) enum Action {
     Events,
     Description,
     Reload,
+    Upgrade,
 }
 
 /// An endpoint.
@@ -54,7 +55,7 @@ const fn route(method: Method, path: &'static str, role: Role, action: Action, s
 }
 
 /// All endpoints.
-pub(super) static ROUTES: [Route; 19] = [
+pub(super) static ROUTES: [Route; 20] = [
     route(Method::GET, "/", Role::Nobody, Action::Dashboard, "The dashboard"),
     route(
         Method::GET,
@@ -168,6 +169,13 @@ pub(super) static ROUTES: [Route; 19] = [
         Role::Operate,
         Action::Reload,
         "Reads lb.toml again, and puts in force what changed",
+    ),
+    route(
+        Method::POST,
+        "/api/v1/upgrade",
+        Role::Operate,
+        Action::Upgrade,
+        "Starts the program anew, which takes over without losing a connection; answered when it serves",
     ),
     route(
         Method::GET,

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +14,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 
 use super::answer::Answer;
 use super::fence::Source;
 use super::handle::handle;
 use super::listen::Door;
+use super::moving::{Turn, given_away, given_back};
 use super::outgoing::{self, Room, WAITING_MAX};
 use super::seats::{Place, Seats, Use};
 use super::state::State;
@@ -54,20 +58,40 @@ impl Listening {
     }
 }
 
+/// A connection.
+enum Taken {
+    Tcp(TcpStream, IpAddr),
+    Unix(UnixStream),
+}
+
+impl Listening {
+    async fn take(&self) -> io::Result<Taken> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Taken::Tcp(stream, address.ip().to_canonical())
+            }
+            Self::Unix(listener) => Taken::Unix(listener.accept().await?.0),
+        })
+    }
+}
+
 /// What the connections share of the port.
 pub(super) struct Port {
     seats: Rc<Seats>,
     room: Rc<Room>,
     counters: Arc<ProcessCounters>,
+    turn: watch::Receiver<Turn>,
 }
 
 impl Port {
     /// With so many seats.
-    pub(super) fn new(seats: usize, counters: Arc<ProcessCounters>) -> Self {
+    pub(super) fn new(seats: usize, counters: Arc<ProcessCounters>, turn: watch::Receiver<Turn>) -> Self {
         Self {
             seats: Rc::new(Seats::new(seats)),
             room: Rc::new(Room::new(WAITING_MAX)),
             counters,
+            turn,
         }
     }
 
@@ -86,8 +110,14 @@ impl Port {
             Rc::clone(&self.room),
             Arc::clone(&self.counters),
         );
+        let turn = self.turn.clone();
         let task = tokio::task::spawn_local(async move {
-            let served = caught("admin: a connection", &counters, serve(stream, place, room, answer)).await;
+            let served = caught(
+                "admin: a connection",
+                &counters,
+                serve(stream, place, room, turn, answer),
+            )
+            .await;
             if let Some(Err(error)) = served {
                 log::debug!("admin: a connection: {error}");
             }
@@ -106,8 +136,14 @@ impl Port {
     }
 }
 
-/// One connection, to its end.
-async fn serve<S, H, F>(stream: S, place: Place, room: Rc<Room>, answer: H) -> hyper::Result<()>
+/// One connection, to its end. When somebody else answers at the port, the answer under way is its last.
+async fn serve<S, H, F>(
+    stream: S,
+    place: Place,
+    room: Rc<Room>,
+    mut turn: watch::Receiver<Turn>,
+    answer: H,
+) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
     H: Fn(Request<Incoming>) -> F + 'static,
@@ -126,34 +162,36 @@ where
             Ok::<_, Infallible>(outgoing::send(answer.await, &seat, &room))
         }
     });
-    http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
         .max_headers(HEAD_LINES_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service)
-        .await
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        () = given_away(&mut turn) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
-/// Takes connections for as long as lb runs.
+/// Takes connections for as long as lb runs, whenever it is its turn.
 pub(super) async fn accept(listening: Listening, port: &Port, state: Rc<State>) -> Infallible {
+    let mut turn = port.turn.clone();
     let answer_to = |source| {
         let state = Rc::clone(&state);
         move |request| handle(Rc::clone(&state), source, request)
     };
-    match listening {
-        Listening::Tcp(listener) => loop {
-            match listener.accept().await {
-                Ok((stream, address)) => port.begin(stream, answer_to(Source::Ip(address.ip().to_canonical()))),
+    loop {
+        tokio::select! {
+            () = given_away(&mut turn) => given_back(&mut turn).await,
+            taken = listening.take() => match taken {
+                Ok(Taken::Tcp(stream, ip)) => port.begin(stream, answer_to(Source::Ip(ip))),
+                Ok(Taken::Unix(stream)) => port.begin(stream, answer_to(Source::Unix)),
                 Err(error) => pause(&error).await,
-            }
-        },
-        Listening::Unix(listener) => loop {
-            match listener.accept().await {
-                Ok((stream, _)) => port.begin(stream, answer_to(Source::Unix)),
-                Err(error) => pause(&error).await,
-            }
-        },
+            },
+        }
     }
 }
 
@@ -172,6 +210,11 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+    /// With one seat.
+    fn port(counters: Arc<ProcessCounters>) -> Port {
+        Port::new(1, counters, watch::channel(Turn::Ours).1)
+    }
 
     /// Runs it on a loop as the thread has one, with a deadline.
     fn on_a_loop(test: impl Future<Output = ()>) {
@@ -199,7 +242,7 @@ mod tests {
     #[test]
     fn a_panic_costs_one_connection_and_is_counted_and_its_seat_is_free_again() {
         let counters = Arc::new(ProcessCounters::default());
-        let port = Port::new(1, Arc::clone(&counters));
+        let port = port(Arc::clone(&counters));
         on_a_loop(async {
             let said = ask(connect(&port, || async { panic!("injected") })).await;
             assert_eq!((said.len(), counters.panics.load(Relaxed)), (0, 1));
@@ -211,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_has_not_taken_its_answer_keeps_its_seat() {
-        let port = Port::new(1, Arc::default());
+        let port = port(Arc::default());
         let large = || async { whole(StatusCode::OK, "text/plain", vec![b'x'; 1 << 20]) };
         on_a_loop(async {
             let mut first = connect(&port, large);

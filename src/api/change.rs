@@ -88,6 +88,13 @@ pub struct Reloaded {
     pub changes: Vec<String>,
 }
 
+/// A new lb that has taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Upgraded {
+    /// Its process id.
+    pub pid: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

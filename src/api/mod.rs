@@ -11,7 +11,7 @@ mod events;
 mod live;
 mod status;
 
-pub use change::{Address, BackendChange, Name, NewBackend, Reloaded, WantedState, Weight};
+pub use change::{Address, BackendChange, Name, NewBackend, Reloaded, Upgraded, WantedState, Weight};
 pub use events::{
     BackendEvent, BackendSample, ConfigEvent, History, HistoryOfBackend, HistoryOfService, Sample, ServiceSample,
 };

@@ -14,8 +14,8 @@ use super::text::{shown, word};
 use super::typed::{Named, RemoteCommand, RemoteFlags};
 use super::{backends, top};
 use crate::api::{
-    Address, Backend, BackendChange, Connections, Ended, Name, NewBackend, Reloaded, Service, Status, WantedState,
-    Weight,
+    Address, Backend, BackendChange, Connections, Ended, Name, NewBackend, Reloaded, Service, Status, Upgraded,
+    WantedState, Weight,
 };
 
 /// Where the API begins.
@@ -111,6 +111,7 @@ fn answer(lb: &Remote, command: &RemoteCommand) -> Result<Answer, Failure> {
             change(backend, BackendChange { weight, state: None })
         }
         RemoteCommand::Reload => lb.order(&path(&[&API[..], &["reload"]].concat(), &[])),
+        RemoteCommand::Upgrade => lb.order(&path(&[&API[..], &["upgrade"]].concat(), &[])),
         RemoteCommand::Connections {
             service,
             backend,
@@ -161,6 +162,10 @@ fn said(json: bool, command: &RemoteCommand, answer: &Answer) -> Result<String, 
                 lines.collect::<String>(),
                 counted(reloaded.changes.len() as u64, "change")
             )
+        }
+        RemoteCommand::Upgrade => {
+            let pid = answer.read::<Upgraded>()?.pid;
+            format!("upgraded: process {pid} serves; the connections of the old one may finish\n")
         }
         RemoteCommand::Connections { .. } => connections(&answer.read()?),
         RemoteCommand::End { .. } => {

@@ -73,6 +73,14 @@ Example:
 The running lb reads the file that it was started with. Only what changed is changed, and live connections go on. With anything wrong in
 the file, all of it is told, the configuration from before stays in force, and the exit status is 1. SIGHUP does the same.";
 
+pub(super) const UPGRADE: &str = "\
+Example:
+  install -m 755 target/release/lb /usr/local/bin/lb && lb upgrade
+
+The file that the running lb was started from is started anew, with the same arguments, and is handed the listening sockets and all that
+was learned. Once it serves, the old process takes no new connections, its live ones may finish within drain_timeout, and it ends. A new
+one that dies or hangs within 5 s changes nothing: the old one goes on, and the exit status is 1. SIGUSR2 does the same.";
+
 pub(super) const CONNECTIONS: &str = "\
 Examples:
   lb connections

@@ -140,6 +140,9 @@ pub enum RemoteCommand {
     /// Read the configuration file again, and put in force what changed
     #[command(after_help = examples::RELOAD)]
     Reload,
+    /// Start the program anew, which takes over without losing a connection
+    #[command(after_help = examples::UPGRADE)]
+    Upgrade,
     /// List live connections
     #[command(after_help = examples::CONNECTIONS)]
     Connections {

@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::HttpUrl;
 
 /// A whole, valid `lb.toml`.
@@ -243,7 +245,7 @@ pub enum Check {
 }
 
 /// One `[[service.backend]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
     /// `[A-Za-z0-9._-]{1,64}`, unique within the service.
     pub name: String,

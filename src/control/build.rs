@@ -1,50 +1,20 @@
-//! From checked configuration to running parts: services with their pools, and what the health thread is to watch.
+//! From checked configuration to running parts: settings, backends, and what the health thread is to watch.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Balancer, HashKey, LoadFactor, PolicyName};
+use crate::balance::{HashKey, LoadFactor, PolicyName};
 use crate::config;
 use crate::health::{Check, Plan, Target};
-use crate::pool::{Backend, Member, Pool};
-use crate::service::{Service, ServiceSettings, StickySettings};
+use crate::pool::{Backend, Member};
+use crate::service::{ServiceSettings, StickySettings};
 use crate::session::SessionOptions;
 use crate::sys::Clock;
 use crate::types::{BackendAddr, BackendId, ServiceId};
 
 /// How often a live session measures its backend, where the policy goes by that.
 const LATENCY_EVERY: Duration = Duration::from_millis(250);
-
-/// All services, and every backend that is checked.
-pub(super) struct Built {
-    pub(super) services: Vec<Arc<Service>>,
-    pub(super) targets: Vec<Target>,
-}
-
-pub(super) fn build(config: &config::Config, workers: u16) -> Built {
-    let mut built = Built {
-        services: Vec::new(),
-        targets: Vec::new(),
-    };
-    let mut ids = 0_u32..;
-    for (service, id) in config.services.iter().zip((0_u32..).map(ServiceId)) {
-        let mut members = Vec::new();
-        for (backend, number) in service.backends.iter().zip(1..) {
-            // The range has no end that a configuration could reach.
-            let backend_id = BackendId(ids.next().unwrap_or(u32::MAX));
-            let member = member(backend, service, backend_id, number, workers);
-            built.targets.extend(target(service, id, &member));
-            members.push(member);
-        }
-        let balancer = Balancer::new(Pool::new(members), policy(service.balance));
-        let settings = settings(service, fastrand::u64(..));
-        built
-            .services
-            .push(Arc::new(Service::new(id, &service.name, settings, balancer)));
-    }
-    built
-}
 
 /// What a service is told; `seed` of its random choices.
 pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings {

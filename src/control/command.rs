@@ -14,6 +14,8 @@ use crate::config;
 pub enum Command {
     /// The file again.
     Reload,
+    /// The program anew, without losing a connection; answered when it serves.
+    Upgrade,
     /// One more backend in a service.
     Add {
         /// The service's name.
@@ -61,6 +63,8 @@ pub enum Answer {
     Gone(api::Backend),
     /// What a reload changed, in words.
     Reloaded(Vec<String>),
+    /// A new lb serves: its process id.
+    Upgraded(u32),
     /// What came of those that were brought.
     Provided(Provided),
 }
@@ -91,6 +95,8 @@ pub enum RefusalKind {
     Limit,
     /// The file can't be put in force.
     BadConfig,
+    /// No new lb can be started, or it failed.
+    BadUpgrade,
     /// lb is stopping.
     Stopping,
     /// More commands are waiting than anybody could want.

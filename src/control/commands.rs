@@ -10,6 +10,7 @@ use super::leaving::Leaving;
 use super::running::Running;
 use super::sockets::leads_to;
 use super::steering::check_fit;
+use super::upgrade::under_way;
 use super::view::{self, Now};
 use crate::api;
 use crate::config;
@@ -24,11 +25,17 @@ impl Running {
     /// Carries out a command, and answers it.
     pub(super) fn obey(&mut self, request: Request) {
         let Request { command, reply } = request;
-        reply(self.carry_out(&command));
+        match command {
+            Command::Upgrade => self.begin_upgrade(reply),
+            // A new lb has been told how everything is: what is changed now would be lost. Those who bring backends say it again there.
+            _ if self.upgrade.is_some() && !matches!(command, Command::Provide { .. }) => reply(Err(under_way())),
+            command => reply(self.carry_out(&command)),
+        }
     }
 
     pub(super) fn carry_out(&mut self, command: &Command) -> Outcome {
         match command {
+            Command::Upgrade => Err(under_way()),
             Command::Reload => self.reload().map(Answer::Reloaded),
             Command::Add { service, backend } => self.add(self.place(service)?, backend),
             Command::Change {

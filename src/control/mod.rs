@@ -7,12 +7,16 @@
 //! Threads: acceptor (listeners), worker-N (sessions), health (probes), signals, log and access-log writers, and this one; `admin`
 //! asks it for changes.
 
+mod assemble;
 mod board;
 mod budget;
 mod build;
 mod command;
 mod commands;
+mod companion;
 mod difference;
+mod handover;
+mod inherited;
 mod leaving;
 mod metrics;
 mod process;
@@ -25,11 +29,16 @@ mod sockets;
 mod start;
 mod steering;
 mod stop;
+mod systemd;
+mod upgrade;
 mod view;
+mod watchdog;
 
 pub use board::{Board, Event, ProcessPage, Sessions};
 pub use budget::{Budget, BudgetError, Parts};
 pub use command::{Answer, Command, Commander, Outcome, Refusal, RefusalKind};
+pub use companion::{Companion, Luggage};
+pub use inherited::Inherited;
 pub use metrics::render_metrics;
 pub use provide::{Bringer, Provided};
 pub use running::Running;

@@ -6,6 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::build;
 use super::command::{Answer, Outcome, Refusal};
 use super::leaving::Leaving;
@@ -19,7 +21,7 @@ use crate::sys::Clock;
 use crate::types::BackendId;
 
 /// Who brings backends to a service while it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Bringer {
     /// lb keeps their processes alive.
     Managed,
@@ -229,12 +231,12 @@ mod tests {
 
     use super::*;
     use crate::api;
-    use crate::control::{self, Command, RefusalKind};
+    use crate::control::{self, Command, Inherited, RefusalKind};
 
     fn running() -> Running {
         let text = "[[service]]\nname = \"s\"\nlisten = \"127.0.0.1:0\"\n[service.health]\nkind = \"off\"\n\
                     [[service.backend]]\nname = \"own\"\naddress = \"127.0.0.1:1\"\n";
-        control::start(&config::parse("f", text).unwrap(), Path::new("f")).unwrap()
+        control::start(&config::parse("f", text).unwrap(), Path::new("f"), Inherited::default()).unwrap()
     }
 
     fn backend(name: &str, port: u16, weight: u16) -> config::Backend {
@@ -337,7 +339,8 @@ mod tests {
     fn a_policy_without_a_place_for_all_keeps_what_it_had() {
         let text = "[[service]]\nname = \"s\"\nlisten = \"127.0.0.1:0\"\nbalance = \"ring\"\nhash = \"quadratic\"\nslots = 18\n\
                     [[service.backend]]\nname = \"own\"\naddress = \"127.0.0.1:1\"\n";
-        let mut running = control::start(&config::parse("f", text).unwrap(), Path::new("f")).unwrap();
+        let mut running =
+            control::start(&config::parse("f", text).unwrap(), Path::new("f"), Inherited::default()).unwrap();
         let refusal = running
             .provide(0, Bringer::Managed, &[backend("a", 2, 1), backend("b", 3, 1)])
             .unwrap_err();

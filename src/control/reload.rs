@@ -18,6 +18,7 @@ use super::running::Running;
 use super::sockets::Sockets;
 use super::start::{StartError, access_target, find_loops, shown};
 use super::steering::Steering;
+use super::systemd;
 use super::view::Now;
 use crate::api;
 use crate::balance::Balancer;
@@ -62,7 +63,9 @@ impl Running {
     /// # Errors
     /// Everything that is wrong; the old configuration stays in force.
     pub(super) fn reload(&mut self) -> Result<Vec<String>, Refusal> {
+        systemd::tell_reloading();
         let outcome = self.try_reload();
+        systemd::tell_ready();
         match &outcome {
             Ok(changes) => {
                 self.counters.reloads_succeeded.fetch_add(1, Relaxed);

@@ -11,10 +11,15 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::board::Board;
 use super::command::{Commander, Request};
+use super::companion::Companion;
+use super::inherited::{Predecessor, READY};
 use super::reload::Departing;
 use super::signals::Signal;
 use super::sockets::Sockets;
 use super::steering::Steering;
+use super::systemd;
+use super::upgrade::{Progress, Upgrade, under_way};
+use super::watchdog::Watchdog;
 use crate::acceptor::Listener;
 use crate::config::Config;
 use crate::health::{Change, Order};
@@ -95,6 +100,15 @@ pub struct Running {
     pub(super) _changed: Sender<Change>,
     pub(super) drain_timeout: Duration,
     pub(super) access_log_guard: Option<AccessLogGuard>,
+    /// Who goes along when a new lb takes over.
+    pub(super) companions: Vec<Box<dyn Companion>>,
+    /// The lb that this one follows.
+    pub(super) predecessor: Option<Predecessor>,
+    /// A new lb that is on its way.
+    pub(super) upgrade: Option<Upgrade>,
+    /// A new lb has everything.
+    pub(super) is_succeeded: bool,
+    pub(super) watchdog: Watchdog,
 }
 
 impl Running {
@@ -119,6 +133,15 @@ impl Running {
             self.workers.len(),
             self.process.max()
         );
+        systemd::tell_ready();
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.tell(READY);
+        }
+    }
+
+    /// This room goes along when a new lb takes over.
+    pub fn accompany(&mut self, companion: Box<dyn Companion>) {
+        self.companions.push(companion);
     }
 
     /// What it shows of itself.
@@ -144,10 +167,15 @@ impl Running {
         let mut signals = signals.clone();
         let mut next_ramp = crossbeam_channel::never();
         let mut next_look = crossbeam_channel::never();
+        let mut next_watch = self.watchdog.next();
         loop {
             crossbeam_channel::select! {
                 recv(next_ramp) -> _ => self.apply(&[]),
                 recv(next_look) -> _ => {}
+                recv(next_watch) -> _ => {
+                    self.watchdog.look(&self.worker_handles, self.acceptor.is_some());
+                    next_watch = self.watchdog.next();
+                }
                 recv(self.requests) -> request => if let Ok(request) = request {
                     self.obey(request);
                 },
@@ -155,10 +183,16 @@ impl Running {
                     // All that have come by now at once: a thousand verdicts make one new pool, not a thousand.
                     self.apply(&change.into_iter().chain(self.changes.try_iter()).collect::<Vec<_>>());
                 }
+                recv(self.progress()) -> progress => {
+                    let lost = Progress::Lost("can't be watched any more".to_owned());
+                    if self.note_progress(progress.unwrap_or(lost)) {
+                        break;
+                    }
+                },
                 recv(signals) -> signal => match signal {
                     Ok(Signal::Stop) => break,
-                    // It logs what came of it.
-                    Ok(Signal::HangUp) => drop(self.reload()),
+                    Ok(Signal::HangUp) => self.reload_for_signal(),
+                    Ok(Signal::Upgrade) => self.begin_upgrade(Box::new(drop)),
                     Err(_) => {
                         log::error!("signals can't be told any more; end lb by SIGKILL");
                         signals = crossbeam_channel::never();
@@ -173,7 +207,17 @@ impl Running {
                 crossbeam_channel::never()
             };
         }
+        self.end_upgrade();
         self.stop();
+    }
+
+    fn reload_for_signal(&mut self) {
+        if self.upgrade.is_some() {
+            log::error!("reload: {}", under_way().message);
+        } else {
+            // It logs what came of it.
+            drop(self.reload());
+        }
     }
 
     /// Tells when a backend in slow start gets its next tenth.

@@ -3,7 +3,7 @@
 use std::io;
 
 use crossbeam_channel::{Receiver, unbounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 /// What the operator asks for by signal.
@@ -13,6 +13,8 @@ pub enum Signal {
     Stop,
     /// SIGHUP: what a closed terminal sends, and who wants another configuration.
     HangUp,
+    /// SIGUSR2: start the program anew, and hand everything to it.
+    Upgrade,
 }
 
 /// Starts the thread that waits for signals.
@@ -21,11 +23,15 @@ pub enum Signal {
 /// The handlers can't be installed, or no thread is left.
 pub fn watch_signals() -> io::Result<Receiver<Signal>> {
     let (send, receive) = unbounded();
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut is_stopping = false;
         for number in &mut signals {
-            let signal = if number == SIGHUP { Signal::HangUp } else { Signal::Stop };
+            let signal = match number {
+                SIGHUP => Signal::HangUp,
+                SIGUSR2 => Signal::Upgrade,
+                _ => Signal::Stop,
+            };
             let is_second = is_stopping && signal == Signal::Stop;
             is_stopping |= signal == Signal::Stop;
             if is_second || send.send(signal).is_err() {

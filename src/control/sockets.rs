@@ -1,8 +1,11 @@
 //! The listening sockets: opened for what is new, the very same ones for what a reload keeps.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::handover::ListenerState;
 use super::start::StartError;
 use crate::acceptor::Listener;
 use crate::config::Config;
@@ -50,6 +53,51 @@ impl Sockets {
             }
         }
         Ok(Self(all))
+    }
+
+    /// Those that an old lb hands over, each with what it is of.
+    ///
+    /// # Errors
+    /// One isn't what it was said to be.
+    pub(super) fn inherited(states: &[ListenerState], sockets: Vec<TcpListener>) -> io::Result<Self> {
+        let bound = |(state, socket): (&ListenerState, TcpListener)| {
+            Ok(Bound {
+                service: state.service.clone(),
+                configured: state.configured,
+                address: socket.local_addr()?,
+                socket: Arc::new(socket),
+            })
+        };
+        states
+            .iter()
+            .zip(sockets)
+            .map(bound)
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    /// With those that somebody opened for an address.
+    pub(super) fn with_activated(mut self, sockets: Vec<(SocketAddr, TcpListener)>) -> Self {
+        self.0.extend(sockets.into_iter().map(|(address, socket)| Bound {
+            service: String::new(),
+            configured: address,
+            address,
+            socket: Arc::new(socket),
+        }));
+        self
+    }
+
+    /// All of them for a new lb, which gets handles of its own.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn handed_over(&self) -> io::Result<(Vec<ListenerState>, Vec<OwnedFd>)> {
+        let state = |bound: &Bound| ListenerState {
+            service: bound.service.clone(),
+            configured: bound.configured,
+        };
+        let sockets = self.0.iter().map(|bound| bound.socket.try_clone().map(OwnedFd::from));
+        Ok((self.0.iter().map(state).collect(), sockets.collect::<io::Result<_>>()?))
     }
 
     /// What the acceptor is told; `services` are those of the same configuration.

@@ -12,13 +12,14 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{bounded, unbounded};
 
+use super::assemble::{Assembled, assemble};
 use super::board::{Board, Shown};
 use super::budget::{Budget, BudgetError, Parts};
-use super::build::{Built, build};
 use super::command::{Commander, REQUESTS_QUEUED};
+use super::inherited::Inherited;
 use super::running::{AcceptorOrders, ProberOrders, Running};
 use super::sockets::Sockets;
-use super::steering::Steering;
+use super::watchdog::{AcceptorPulse, Watchdog};
 use crate::acceptor::Acceptor;
 use crate::config::{self, Config};
 use crate::health::Prober;
@@ -43,6 +44,8 @@ pub enum StartError {
     Budget(BudgetError),
     /// The access log can't be opened.
     AccessLog(std::path::PathBuf, io::Error),
+    /// What an old lb had and what the file says don't go together.
+    Inherited(String),
     /// No thread or descriptor is left.
     System(io::Error),
 }
@@ -70,6 +73,7 @@ impl std::fmt::Display for StartError {
             ),
             Self::Budget(error) => error.fmt(out),
             Self::AccessLog(path, error) => write!(out, "log.access: can't write to {}: {error}", path.display()),
+            Self::Inherited(words) => out.write_str(words),
             Self::System(error) => write!(out, "can't start: {error}"),
         }
     }
@@ -83,15 +87,28 @@ impl From<io::Error> for StartError {
     }
 }
 
-/// Starts everything that `config` asks for; `path` is the file that a reload reads.
+/// Starts everything that `config` asks for; `path` is the file that a reload reads, `inherited` what lb was started with.
 ///
 /// # Errors
 /// What can't be had; nothing runs then.
-pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
+pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<Running, StartError> {
     let fd_limit = sys::raise_fd_limit();
     let workers_count = config.runtime.workers.unwrap_or_else(cores);
-    let Built { services, targets } = build(config, workers_count);
-    let sockets = Sockets::open(config, &Sockets::default())?;
+    let handed = std::mem::take(&mut inherited.handed);
+    let Assembled {
+        services,
+        steering,
+        targets,
+        next_backend,
+    } = assemble(config, workers_count, &handed).map_err(|refusal| StartError::Inherited(refusal.message))?;
+    let given = inherited.take_sockets();
+    let sockets = Sockets::open(config, &given)?;
+    if given.count() > 0 {
+        for word in given.difference(&sockets) {
+            log::info!("{word}");
+        }
+    }
+    inherited.tell_unused();
     find_loops(config, &sockets)?;
     let parts = Parts {
         workers: workers_count,
@@ -136,6 +153,11 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         process: Arc::clone(&process),
         counters: Arc::clone(&counters),
         access_log: access_log.clone(),
+        doorbell: Arc::clone(&acceptor_doorbell),
+        turns: Arc::default(),
+    };
+    let pulse = AcceptorPulse {
+        turns: Arc::clone(&acceptor.turns),
         doorbell: acceptor_doorbell,
     };
     let acceptor = acceptor.spawn()?;
@@ -165,7 +187,7 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
     };
     Ok(Running {
         services,
-        steering: config.services.iter().cloned().map(Steering::new).collect(),
+        steering,
         ramps_looked_at: Moment::START,
         sockets,
         own_addresses: Vec::new(),
@@ -177,7 +199,7 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         next_service: u32::try_from(config.services.len()).unwrap_or(u32::MAX),
         workers_count,
         worker_handles,
-        next_backend: u32::try_from(config.backends()).unwrap_or(u32::MAX),
+        next_backend,
         prober_orders,
         requests,
         commander: Commander(request),
@@ -192,6 +214,11 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         _changed: changed,
         drain_timeout: config.runtime.drain_timeout,
         access_log_guard,
+        companions: Vec::new(),
+        predecessor: inherited.predecessor,
+        upgrade: None,
+        is_succeeded: false,
+        watchdog: Watchdog::new(usize::from(workers_count), pulse),
     })
 }
 

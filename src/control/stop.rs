@@ -8,8 +8,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, after, bounded, never};
 
 use super::command::Refusal;
+use super::inherited::STOPPING;
 use super::running::{LEAVING_LOOK, Running};
 use super::sockets::Sockets;
+use super::systemd;
 use crate::observe::End;
 use crate::service::Service;
 use crate::worker::Order;
@@ -18,6 +20,13 @@ impl Running {
     /// Stops: closes the listeners, waits for the sessions up to the drain timeout, resets what is left.
     pub(super) fn stop(mut self) {
         self.board.is_draining.store(true, Relaxed);
+        // Who has a successor isn't the service any more.
+        if !self.is_succeeded {
+            systemd::tell_stopping();
+        }
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.tell(STOPPING);
+        }
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.stop();
         }

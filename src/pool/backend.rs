@@ -178,6 +178,13 @@ impl Backend {
         self.fall.store(fall, Relaxed);
     }
 
+    /// Live sessions it may have; `None` = no limit.
+    #[must_use]
+    pub fn connections_max(&self) -> Option<u32> {
+        let max = self.connections_max.load(Relaxed);
+        (max != u32::MAX).then_some(max)
+    }
+
     /// Sessions that hold it now.
     #[must_use]
     pub fn active(&self) -> u32 {

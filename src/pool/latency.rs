@@ -90,6 +90,17 @@ impl PeakEwma {
         });
     }
 
+    /// What another process had measured of it by now, in seconds.
+    pub fn restore(&self, now: Moment, seconds: f32) {
+        if seconds.is_finite() && seconds > 0.0 {
+            let reading = Reading {
+                seconds: seconds.min(SAMPLE_MAX.as_secs_f32()),
+                tick: tick(now),
+            };
+            self.0.store(reading.to_bits(), Relaxed);
+        }
+    }
+
     /// It is another backend than before, as good as never measured.
     pub fn forget(&self) {
         self.0.store(0, Relaxed);

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::backend::{Backend, BackendTotals};
 use crate::types::{BackendId, HttpUrl, Moment};
 
@@ -17,7 +19,7 @@ pub enum Health {
 }
 
 /// What the operator wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Admin {
     /// In use.
     Active,
@@ -30,7 +32,7 @@ pub enum Admin {
 }
 
 /// Who brought a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// lb.toml.
     Config,

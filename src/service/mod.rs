@@ -18,8 +18,8 @@ use crate::pool::{BackendGuard, BackendTotals, Limiter};
 use crate::session::SessionOptions;
 use crate::types::{BackendId, ClientAddr, Moment, ServiceId};
 
-pub use sticky::StickySettings;
 use sticky::StickyTable;
+pub use sticky::{Remembered, StickySettings};
 
 /// What a service is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,6 +137,20 @@ impl Service {
             && table.find(client, now).is_some_and(|had| failed.contains(&had))
         {
             table.remember(client, backend, now);
+        }
+    }
+
+    /// Which client had which backend, for another process; `name` gives a backend's number there, if it has one. `None`: clients
+    /// don't keep their backends.
+    #[must_use]
+    pub fn remembered(&self, now: Moment, name: impl Fn(BackendId) -> Option<u32>) -> Option<Remembered> {
+        self.sticky.as_ref().map(|(_, table)| table.remembered(now, name))
+    }
+
+    /// What another process remembered; of no use, and not used, if the table has another size.
+    pub fn remember(&self, clients: &Remembered, now: Moment) {
+        if let Some((_, table)) = &self.sticky {
+            table.restore(clients, now);
         }
     }
 

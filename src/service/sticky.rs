@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use crate::balance::HashKey;
@@ -24,6 +25,30 @@ pub struct StickySettings {
     pub ttl: Duration,
     /// Clients that are remembered.
     pub size: u32,
+}
+
+/// A table on its way to another process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// How many the table has.
+    buckets: usize,
+    /// Bucket, fingerprint, backend, and how many seconds ago it connected last.
+    clients: Vec<[u32; 4]>,
+}
+
+impl Remembered {
+    /// The same with the ids of the process that takes it: those of its backends by their numbers. Whose is gone is left out.
+    #[must_use]
+    pub fn renamed(&self, ids: &[BackendId]) -> Self {
+        let renamed = |[bucket, fingerprint, backend, age]: &[u32; 4]| {
+            let id = ids.get(usize::try_from(*backend).ok()?)?;
+            Some([*bucket, *fingerprint, id.0, *age])
+        };
+        Self {
+            buckets: self.buckets,
+            clients: self.clients.iter().filter_map(renamed).collect(),
+        }
+    }
 }
 
 /// The table.
@@ -107,6 +132,53 @@ impl StickyTable {
         }
     }
 
+    /// Everything in it, as another process can take it: `name` gives a backend's number there; those without one are left out.
+    pub(super) fn remembered(&self, now: Moment, name: impl Fn(BackendId) -> Option<u32>) -> Remembered {
+        let now = seconds(now);
+        let mut clients = Vec::new();
+        for (bucket, number) in self.buckets.iter().zip(0_u32..) {
+            for (owner, seen) in bucket.owners.iter().zip(&bucket.seen) {
+                let owner = owner.load(Relaxed);
+                let age = now.saturating_sub(seen.load(Relaxed));
+                let backend = u32::try_from((owner & BACKEND_BITS).saturating_sub(1)).ok();
+                let backend = backend.and_then(|id| name(BackendId(id)));
+                if let (true, true, Some(backend)) = (owner != 0, age <= self.ttl_seconds, backend) {
+                    let fingerprint = u32::try_from(owner >> 32).unwrap_or(0);
+                    clients.push([number, fingerprint, backend, age]);
+                }
+            }
+        }
+        Remembered {
+            buckets: self.buckets.len(),
+            clients,
+        }
+    }
+
+    /// Takes what another process remembered. Into a table of another size nothing of it fits.
+    pub(super) fn restore(&self, remembered: &Remembered, now: Moment) {
+        if remembered.buckets != self.buckets.len() {
+            return;
+        }
+        let now = seconds(now);
+        for [bucket, fingerprint, backend, age] in &remembered.clients {
+            let bucket = usize::try_from(*bucket)
+                .ok()
+                .and_then(|number| self.buckets.get(number));
+            let Some(bucket) = bucket.filter(|_| *age <= self.ttl_seconds) else {
+                continue;
+            };
+            let mut free = bucket.owners.iter().zip(&bucket.seen);
+            if let Some((owner, seen)) = free.find(|(owner, _)| owner.load(Relaxed) == 0) {
+                // This process's clock began later: who was seen before that counts as seen when it began.
+                seen.store(now.saturating_sub(*age), Relaxed);
+                owner.store(
+                    u64::from(*fingerprint) << 32 | u64::from(*backend).saturating_add(1),
+                    Relaxed,
+                );
+            }
+        }
+    }
+
     fn print(&self, client: ClientAddr) -> Print {
         let hash = XxHash3_64::oneshot(&HashKey::SourceIp.id(client, 0).to_le_bytes());
         let buckets = u64::try_from(self.buckets.len()).unwrap_or(u64::MAX);
@@ -151,6 +223,35 @@ mod tests {
         assert_eq!(table.find(client(1), at(120)), Some(BackendId(0)), "it was seen at 60");
         assert_eq!(table.find(client(1), at(181)), None);
         assert_eq!(table.find(client(2), at(0)), None);
+    }
+
+    #[test]
+    fn another_process_goes_on_with_what_was_remembered() {
+        let old = table(1000);
+        for number in 0..500 {
+            old.remember(client(number), BackendId(number % 3), at(1000));
+        }
+        // The backend 2 is gone by then, the others have other ids.
+        let sent = old.remembered(at(1030), |id| {
+            [Some(1), Some(0), None].get(id.0 as usize).copied().flatten()
+        });
+        let new = table(1000);
+        new.restore(&sent.renamed(&[BackendId(70), BackendId(71)]), at(100));
+        for number in 0..500 {
+            let wanted = [Some(BackendId(71)), Some(BackendId(70)), None][(number % 3) as usize];
+            assert_eq!(new.find(client(number), at(101)), wanted, "{number}");
+        }
+        let again = table(1000);
+        again.restore(&sent.renamed(&[BackendId(70)]), at(100));
+        assert_eq!(again.find(client(0), at(131)), None, "71 isn't there");
+        assert_eq!(
+            again.find(client(1), at(131)),
+            None,
+            "silent for more than a minute in all"
+        );
+        let other_size = table(10);
+        other_size.restore(&sent, at(100));
+        assert!((0..500).all(|number| other_size.find(client(number), at(100)).is_none()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::socket::{NOTSENT_BYTES, optional};
 
@@ -27,15 +27,20 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         // "[::]:9000" and "0.0.0.0:9000" are two addresses, and may both be listed.
         socket.set_only_v6(true)?;
     }
+    set_inheritable((&socket).into());
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Sets what accepted sockets inherit from a listener.
+pub(super) fn set_inheritable(socket: SockRef<'_>) {
     optional("TCP_NODELAY", socket.set_tcp_nodelay(true));
     // An urgent byte (MSG_OOB) is taken out of the stream unless it is asked for in line: no byte is ours to lose.
     optional("SO_OOBINLINE", socket.set_out_of_band_inline(true));
     optional("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(NOTSENT_BYTES));
     optional("SO_RCVBUF", socket.set_recv_buffer_size(CLIENT_RECEIVE_BYTES));
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Whether an address is one of this machine's own: then the kernel would connect to it from that very address. No packet is sent.

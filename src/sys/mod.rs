@@ -6,6 +6,7 @@
 
 mod clock;
 mod errno;
+mod inherit;
 mod limits;
 mod listen;
 mod pipe;
@@ -19,6 +20,7 @@ mod wake;
 
 pub use clock::Clock;
 pub use errno::{Decision, connect_failure, decide};
+pub use inherit::{InheritedSocket, adopt_listener, adopt_unix_listener, inherited_sockets, spawn_with};
 pub use limits::{fd_limit, raise_fd_limit};
 pub use listen::{accept, is_own, listen};
 pub use pipe::{Pipe, splice_in, splice_out};

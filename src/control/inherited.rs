@@ -1,0 +1,153 @@
+//! What lb was started with: sockets that systemd opened (sd_listen_fds(3)), or all that an old lb hands over at an upgrade.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+use super::companion::Luggage;
+use super::handover::HandOver;
+use super::sockets::Sockets;
+use crate::sys::{self, InheritedSocket};
+
+/// What the stream to the old lb is called.
+pub(super) const PREDECESSOR: &str = "lb-predecessor";
+/// And a listening socket of a service.
+pub(super) const LISTENER: &str = "lb-listener";
+/// And what belongs to a room: this, and its name.
+pub(super) const ROOM: &str = "lb-room-";
+/// What the new lb says when it serves.
+pub(super) const READY: &[u8] = b"ready\n";
+/// What it says when it is told to stop: it doesn't fail.
+pub(super) const STOPPING: &[u8] = b"stopping\n";
+
+/// The old lb has so long to say everything.
+const TELLING_MAX: Duration = Duration::from_secs(5);
+
+/// All of it, until whoever it belongs to takes it.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    pub(super) sockets: Sockets,
+    pub(super) handed: HandOver,
+    pub(super) predecessor: Option<Predecessor>,
+    descriptors: HashMap<String, Vec<OwnedFd>>,
+    tcp: Vec<(SocketAddr, TcpListener)>,
+    unix: Vec<UnixListener>,
+    /// What is of no use, in words.
+    useless: Vec<String>,
+}
+
+/// The lb that this one follows.
+#[derive(Debug)]
+pub(super) struct Predecessor(UnixStream);
+
+impl Predecessor {
+    /// Tells it something. It may be gone: then nobody needs to know.
+    pub(super) fn tell(&self, word: &[u8]) {
+        if let Err(error) = (&self.0).write_all(word) {
+            log::warn!("the lb before this one can't be told: {error}");
+        }
+    }
+}
+
+impl Inherited {
+    /// Takes what this process was started with; nothing, mostly. To be called before any thread is started, the log's too.
+    ///
+    /// # Errors
+    /// An old lb doesn't say what is what, in one line.
+    pub fn take() -> Result<Self, String> {
+        let mut inherited = Self::default();
+        let mut listeners = Vec::new();
+        let bad = |error: io::Error| format!("a socket that lb was started with: {error}");
+        for given in sys::inherited_sockets() {
+            let given = match given {
+                Ok(given) => given,
+                Err(words) => {
+                    inherited.useless.push(words);
+                    continue;
+                }
+            };
+            if given.name == PREDECESSOR {
+                let stream = UnixStream::from(given.socket);
+                inherited.handed = told_by(&stream).map_err(|error| format!("the lb before this one: {error}"))?;
+                inherited.predecessor = Some(Predecessor(stream));
+            } else if given.name == LISTENER {
+                listeners.extend(sys::adopt_listener(given.socket).map_err(bad)?);
+            } else if let Some(room) = given.name.strip_prefix(ROOM) {
+                let of_room = inherited.descriptors.entry(room.to_owned()).or_default();
+                of_room.push(given.socket);
+            } else {
+                inherited.activated(given).map_err(bad)?;
+            }
+        }
+        inherited.sockets = Sockets::inherited(&inherited.handed.listeners, listeners).map_err(bad)?;
+        Ok(inherited)
+    }
+
+    /// A socket that somebody opened for us by its address.
+    fn activated(&mut self, given: InheritedSocket) -> io::Result<()> {
+        let (address, name) = (given.address(), given.name);
+        let is_listening = match address {
+            Some(address) => {
+                let listener = sys::adopt_listener(given.socket)?;
+                listener.map(|listener| self.tcp.push((address, listener)))
+            }
+            None => sys::adopt_unix_listener(given.socket)?.map(|listener| self.unix.push(listener)),
+        };
+        if is_listening.is_none() {
+            let words = format!("the socket {name} that lb was started with doesn't listen");
+            self.useless.push(words);
+        }
+        Ok(())
+    }
+
+    /// The luggage of a room, if an old lb sent some.
+    pub fn luggage(&mut self, room: &str) -> Option<Luggage> {
+        let state = self.handed.rooms.remove(room)?;
+        let descriptors = self.descriptors.remove(room).unwrap_or_default();
+        Some(Luggage { state, descriptors })
+    }
+
+    /// A listener that was opened for this address.
+    pub fn tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let place = self.tcp.iter().position(|(of, _)| *of == address)?;
+        Some(self.tcp.swap_remove(place).1)
+    }
+
+    /// A listener that was opened at this path.
+    pub fn unix(&mut self, path: &std::path::Path) -> Option<UnixListener> {
+        let is_it = |listener: &UnixListener| {
+            let address = listener.local_addr();
+            address.is_ok_and(|address| address.as_pathname() == Some(path))
+        };
+        let place = self.unix.iter().position(is_it)?;
+        Some(self.unix.swap_remove(place))
+    }
+
+    /// The sockets of the services: an old lb's, and those that were opened for an address.
+    pub(super) fn take_sockets(&mut self) -> Sockets {
+        let sockets = std::mem::take(&mut self.sockets);
+        sockets.with_activated(std::mem::take(&mut self.tcp))
+    }
+
+    /// Says what nobody took.
+    pub(super) fn tell_unused(&self) {
+        for words in &self.useless {
+            log::warn!("{words}");
+        }
+        for listener in &self.unix {
+            let address = listener.local_addr();
+            log::warn!("lb was started with a socket that lb.toml doesn't name: {address:?}; it is closed");
+        }
+    }
+}
+
+/// All that an old lb says.
+fn told_by(stream: &UnixStream) -> io::Result<HandOver> {
+    stream.set_read_timeout(Some(TELLING_MAX))?;
+    let mut told = Vec::new();
+    (&*stream).read_to_end(&mut told)?;
+    serde_json::from_slice(&told).map_err(io::Error::other)
+}
