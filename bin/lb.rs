@@ -49,7 +49,7 @@ fn start(
     path: &Path,
     mut inherited: control::Inherited,
 ) -> Result<(control::Running, Option<admin::AdminThread>), String> {
-    let admin = admin::Admin::open(&config.admin, &mut inherited)?;
+    let admin = admin::Admin::open(config, &mut inherited)?;
     let mut running = control::start(config, path, inherited).map_err(|error| error.to_string())?;
     if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
         running.keep_off(address);

@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use lb::config::{
-    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, Problems, RingHash,
-    Runtime, Service, Sticky,
+    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, History, Log, Problems,
+    RingHash, Runtime, Service, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -182,7 +182,7 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
     let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
     assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
-    assert_eq!(count, 25);
+    assert_eq!(count, 28);
 }
 
 #[test]
@@ -286,12 +286,18 @@ fn every_key_arrives_in_its_value() {
         token_file: Some("/etc/lb/tokens".into()),
         hosts: vec!["lb.example.com".to_owned()],
     };
+    let history = History {
+        directory: "/var/lib/lb".into(),
+        keep: Duration::from_hours(12),
+        bytes_max: 100 << 20,
+    };
     assert_eq!(
         good("every_key.toml"),
         Config {
             runtime,
             log,
             admin,
+            history: Some(history),
             services: vec![service]
         }
     );

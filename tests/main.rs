@@ -27,6 +27,7 @@ mod dashboard;
 mod failover;
 mod faults;
 mod health;
+mod history;
 mod layers;
 mod lifecycle;
 mod limits;

@@ -11,6 +11,8 @@ use crate::api;
 
 /// From one sample to the next.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+/// What is kept: half an hour.
+pub(super) const SPAN: Duration = Duration::from_mins(30);
 /// Half an hour.
 const SAMPLES_MAX: usize = 900;
 /// Points of all backends together, 48 bytes each: 48 MB, which half an hour of 1,100 backends fills.
@@ -58,9 +60,37 @@ impl Samples {
                 self.points_count = self.points_count.saturating_add(1);
             }
         }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
         while self.times.len() > SAMPLES_MAX || (self.points_count > POINTS_MAX && self.times.len() > 1) {
             self.drop_oldest();
         }
+    }
+
+    /// Those of a process before this one, in front of what there is: what isn't older than that is there already.
+    pub(super) fn put_before(&mut self, before: &[api::Sample]) {
+        let own = std::mem::take(self);
+        for sample in before {
+            if own.times.front().is_none_or(|first| sample.time < *first) {
+                self.add(sample);
+            }
+        }
+        let shift = self.first.saturating_add(u64::try_from(self.times.len()).unwrap_or(0));
+        for time in own.times {
+            self.times.push_back(time);
+        }
+        for (key, points) in own.points {
+            let count = points.len();
+            let moved = points.into_iter().map(|point| Point {
+                number: point.number.saturating_sub(own.first).saturating_add(shift),
+                ..point
+            });
+            self.points.entry(key).or_default().extend(moved);
+            self.points_count = self.points_count.saturating_add(count);
+        }
+        self.trim();
     }
 
     fn drop_oldest(&mut self) {
@@ -219,5 +249,24 @@ mod tests {
         assert_eq!(history.services["echo"].backends.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(history.services["echo"].backends["a"].total[0], Some(2));
         assert_eq!(samples.points_count, 900);
+    }
+
+    #[test]
+    fn samples_of_a_process_before_stand_in_front() {
+        let times = |samples: &Samples| samples.times.iter().cloned().collect::<Vec<_>>();
+        let mut samples = Samples::default();
+        samples.add(&sample(5, &["a", "b"]));
+        samples.add(&sample(6, &["a", "b"]));
+        // What both have counts once, and who is gone is there as long as its samples.
+        samples.put_before(&[sample(3, &["a", "gone"]), sample(4, &["a"]), sample(5, &["a"])]);
+        samples.add(&sample(7, &["a"]));
+        assert_eq!(times(&samples), ["t3", "t4", "t5", "t6", "t7"]);
+        let history = samples.last(10, None);
+        let backends = &history.services["echo"].backends;
+        let total = |name: &str| backends[name].total.clone();
+        assert_eq!(total("a"), [Some(3), Some(4), Some(5), Some(6), Some(7)]);
+        assert_eq!(total("b"), [None, None, Some(5), Some(6), None]);
+        assert_eq!(total("gone"), [Some(3), None, None, None, None]);
+        assert_eq!(samples.points_count, 8);
     }
 }

@@ -7,6 +7,7 @@
 //! May not: change anything itself; hold up the data path; let a name, a message or a byte from elsewhere become HTML.
 
 mod answer;
+mod archive;
 mod assets;
 mod charts;
 mod describe;
@@ -40,10 +41,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::config::{self, AdminListen};
+use crate::api;
+use crate::config::{self, AdminListen, Config};
 use crate::control::{Board, Commander, Event, Inherited};
-use crate::observe::supervise;
+use crate::observe::{Lines, LinesGuard, supervise};
 use crate::sys;
+use archive::Archive;
 use fence::Fence;
 use hub::Hub;
 use listen::{Door, Given};
@@ -63,6 +66,7 @@ pub struct Admin {
     listen: AdminListen,
     tokens: Option<Arc<Tokens>>,
     hosts: Vec<String>,
+    history: Option<config::History>,
 }
 
 /// Keeps the thread; dropped, it ends.
@@ -89,6 +93,8 @@ struct Lasting {
     events: mpsc::Receiver<Event>,
     stop: oneshot::Receiver<Infallible>,
     turn: watch::Receiver<Turn>,
+    /// Where samples are kept on disk.
+    samples: Option<(Lines, LinesGuard)>,
 }
 
 /// What a life of the loop needs.
@@ -120,7 +126,8 @@ impl Admin {
     ///
     /// # Errors
     /// It can't be opened, or the file of tokens can't be used: one line that a person can act on.
-    pub fn open(settings: &config::Admin, inherited: &mut Inherited) -> Result<Option<Self>, String> {
+    pub fn open(config: &Config, inherited: &mut Inherited) -> Result<Option<Self>, String> {
+        let settings = &config.admin;
         let tokens = settings.token_file.as_deref().map(Tokens::load).transpose()?;
         let given = Given::take(&settings.listen, inherited);
         let door = Door::open(&settings.listen, given)?;
@@ -129,6 +136,7 @@ impl Admin {
             listen: settings.listen.clone(),
             tokens: tokens.map(Arc::new),
             hosts: settings.hosts.clone(),
+            history: config.history.clone(),
         }))
     }
 
@@ -158,6 +166,7 @@ impl Admin {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = oneshot::channel();
         let counters = Arc::clone(board.counters());
+        let samples = self.history.as_ref().map(|history| kept(history, &board)).transpose()?;
         let (give, turn) = watch::channel(Turn::Ours);
         let companion = AdminCompanion {
             door: self.door.try_clone()?,
@@ -172,6 +181,7 @@ impl Admin {
             events,
             stop: stopped,
             turn,
+            samples,
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             // A worker that wakes doesn't wait for an answer to be finished: at 1,000 requests a second everybody would feel it.
@@ -237,20 +247,57 @@ fn run(lasting: &mut Lasting, opened: Option<Opened>) -> io::Result<()> {
     let mut turn = lasting.turn.clone();
     let port = Port::new(seats, Arc::clone(lasting.board.counters()), turn.clone());
     let (stop, events) = (&mut lasting.stop, &mut lasting.events);
+    let kept = lasting.samples.as_ref().map(|(lines, _)| lines.clone());
+    let from_disk = lasting.admin.history.clone();
     LocalSet::new().block_on(&runtime, async {
         tokio::select! {
             _ = stop => {}
             never = serve::accept(listening, &port, Rc::clone(&state)) => match never {},
             never = port.cut_late() => match never {},
             never = processes::watch(Rc::clone(&state), seats) => match never {},
-            never = tell(events, &mut turn, &state) => match never {},
+            never = tell(events, &mut turn, kept, &state) => match never {},
+            never = remember(from_disk, &state) => match never {},
         }
     });
     Ok(())
 }
 
+/// Where samples go on disk.
+fn kept(settings: &config::History, board: &Board) -> io::Result<(Lines, LinesGuard)> {
+    let archive = Archive::open(settings).map_err(io::Error::other)?;
+    Lines::spawn("samples", Box::new(archive), board.counters().history_drops.clone())
+}
+
+fn keep(kept: &Lines, sample: &api::Sample) {
+    match serde_json::to_vec(sample) {
+        Ok(mut line) => {
+            line.push(b'\n');
+            kept.write(line);
+        }
+        Err(error) => log::error!("history: a sample can't be told as JSON: {error}"),
+    }
+}
+
+/// Puts the samples of the last half hour, from before this process, in front of its own. Read on another thread: it may be a lot.
+async fn remember(from_disk: Option<config::History>, state: &State) -> Infallible {
+    if let Some(settings) = from_disk {
+        let span = history::SPAN;
+        let read = tokio::task::spawn_blocking(move || archive::read(&settings.directory, span));
+        match read.await {
+            Ok(before) => state.samples.borrow_mut().put_before(&before),
+            Err(error) => log::error!("history: the samples on disk can't be read: {error}"),
+        }
+    }
+    std::future::pending().await
+}
+
 /// Takes samples, and passes them and what happens on to those who listen.
-async fn tell(events: &mut mpsc::Receiver<Event>, turn: &mut watch::Receiver<Turn>, state: &State) -> Infallible {
+async fn tell(
+    events: &mut mpsc::Receiver<Event>,
+    turn: &mut watch::Receiver<Turn>,
+    kept: Option<Lines>,
+    state: &State,
+) -> Infallible {
     let mut samples = tokio::time::interval(history::INTERVAL);
     // A sample says when it was taken: those that were missed would say the same again.
     samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -260,6 +307,9 @@ async fn tell(events: &mut mpsc::Receiver<Event>, turn: &mut watch::Receiver<Tur
                 let sample = state.board.sample();
                 state.samples.borrow_mut().add(&sample);
                 state.hub.borrow_mut().send("sample", &sample);
+                if let Some(kept) = &kept {
+                    keep(kept, &sample);
+                }
             }
             () = given_away(turn) => {
                 // They come back to whoever answers then.
@@ -309,6 +359,7 @@ mod tests {
             listen: AdminListen::Off,
             tokens: None,
             hosts: Vec::new(),
+            history: None,
         }
     }
 
@@ -333,6 +384,7 @@ mod tests {
             events: mpsc::channel(1).1,
             stop: stopped,
             turn: watch::channel(Turn::Ours).1,
+            samples: None,
         };
         assert!(run(&mut lasting, None).is_err());
         drop(stopper);

@@ -27,6 +27,10 @@ pub const WEIGHT_MAX: u16 = 256;
 pub const CONNECT_RETRIES_MAX: u8 = 16;
 /// Names that a browser may know lb by: each is compared at each request.
 pub const ADMIN_HOSTS_MAX: usize = 32;
+/// `history.keep`: an hour is a file.
+pub const HISTORY_KEEP: RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(24 * 366);
+/// `history.max_size`: at least an hour of a hundred backends, at most a disk.
+pub const HISTORY_BYTES: RangeInclusive<u64> = (1 << 20)..=(1 << 44);
 /// Bytes of a name: it becomes a metric label and a part of a URL.
 pub const NAME_BYTES_MAX: usize = 64;
 /// `rise` and `fall`: at 2 s each, over half an hour.

@@ -10,6 +10,7 @@ mod admin;
 mod balance;
 mod given;
 mod health;
+mod history;
 mod limits;
 mod load;
 mod misfit;
@@ -29,8 +30,8 @@ pub use load::load;
 pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
-    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, RingHash, Runtime, Service,
-    Sticky,
+    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, History, Log, RingHash, Runtime,
+    Service, Sticky,
 };
 
 use problems::Findings;

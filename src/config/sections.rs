@@ -12,11 +12,11 @@ use toml::de::DeTable;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
-use super::shapes::{ADMIN, BACKEND, FILE, HEALTH, LOG, RUNTIME, SERVICE};
+use super::shapes::{ADMIN, BACKEND, FILE, HEALTH, HISTORY, LOG, RUNTIME, SERVICE};
 use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
 use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
-use super::{admin, balance, health};
+use super::{admin, balance, health, history};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -30,6 +30,7 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
     let log = log(&root.section("log", &LOG, findings), findings);
     let mut whole = Whole::default();
     let admin = admin::admin(&root.section("admin", &ADMIN, findings), &mut whole, findings);
+    let history = history::history(&root.section("history", &HISTORY, findings), &admin, findings);
     let tables = match root.get("service") {
         Some(field) => field.sections(SERVICE.header, findings),
         None => {
@@ -51,6 +52,7 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
         runtime,
         log,
         admin,
+        history,
         services,
     }
 }

@@ -20,6 +20,7 @@ pub(super) const FILE: Shape = Shape {
         ("runtime", RUNTIME.header),
         ("log", LOG.header),
         ("admin", ADMIN.header),
+        ("history", HISTORY.header),
         ("service", SERVICE.header),
     ],
 };
@@ -42,6 +43,13 @@ pub(super) const LOG: Shape = Shape {
 pub(super) const ADMIN: Shape = Shape {
     header: "[admin]",
     keys: &["listen", "token_file", "hosts"],
+    tables: &[],
+};
+
+/// `[history]`.
+pub(super) const HISTORY: Shape = Shape {
+    header: "[history]",
+    keys: &["directory", "keep", "max_size"],
     tables: &[],
 };
 
@@ -105,4 +113,6 @@ pub(super) const BACKEND: Shape = Shape {
 };
 
 /// All of them.
-pub(super) const ALL: [&Shape; 8] = [&FILE, &RUNTIME, &LOG, &ADMIN, &SERVICE, &HEALTH, &STICKY, &BACKEND];
+pub(super) const ALL: [&Shape; 9] = [
+    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &BACKEND,
+];

@@ -22,6 +22,8 @@ pub struct Config {
     pub log: Log,
     /// `[admin]`.
     pub admin: Admin,
+    /// `[history]`; `None` = samples are kept in memory only.
+    pub history: Option<History>,
     /// Every `[[service]]`, in the order of the file; at least one.
     pub services: Vec<Service>,
 }
@@ -73,6 +75,17 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
     /// Names that a browser may know lb by, in lower case, besides `localhost` and its address.
     pub hosts: Vec<String>,
+}
+
+/// `[history]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// Where the files are; lb makes it.
+    pub directory: PathBuf,
+    /// How long a sample is kept.
+    pub keep: Duration,
+    /// Of all files together.
+    pub bytes_max: u64,
 }
 
 /// Where the API, the metrics and the dashboard are.

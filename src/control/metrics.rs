@@ -202,21 +202,25 @@ impl Figures {
     /// What of a running lb should be 0, but for reloads.
     fn troubles(&self, page: &mut Exposition<'_>) -> fmt::Result {
         let counters = &self.counters;
-        let mut tell = |metric: Metric, label: &'static str, values: [(&str, u64); 2]| {
+        let mut tell = |metric: Metric, label: &'static str, values: &[(&str, u64)]| {
             let mut samples = page.metric(metric)?;
-            let mut values = values.into_iter();
-            values.try_for_each(|(value, count)| samples.value([(label, value)], count))
+            let mut values = values.iter();
+            values.try_for_each(|(value, count)| samples.value([(label, *value)], *count))
         };
         let shortages = counters.accept_shortages.load(Relaxed);
         let aborted = counters.accept_aborted.load(Relaxed);
         let errors = [("shortage", shortages), ("aborted", aborted)];
-        tell(metrics::ACCEPT_ERRORS, "reason", errors)?;
-        let (log, access) = (counters.log_drops.count(), counters.access_log_drops.count());
-        tell(metrics::LOG_LINES_DROPPED, "log", [("log", log), ("access", access)])?;
+        tell(metrics::ACCEPT_ERRORS, "reason", &errors)?;
+        let lost = [
+            ("log", counters.log_drops.count()),
+            ("access", counters.access_log_drops.count()),
+            ("history", counters.history_drops.count()),
+        ];
+        tell(metrics::LOG_LINES_DROPPED, "log", &lost)?;
         let succeeded = counters.reloads_succeeded.load(Relaxed);
         let failed = counters.reloads_failed.load(Relaxed);
         let reloads = [("success", succeeded), ("failure", failed)];
-        tell(metrics::CONFIG_RELOADS, "result", reloads)?;
+        tell(metrics::CONFIG_RELOADS, "result", &reloads)?;
         page.metric(metrics::FAULTS)?.value([], counters.panics.load(Relaxed))
     }
 

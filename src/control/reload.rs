@@ -330,6 +330,10 @@ impl Running {
             before.admin != after.admin,
             "[admin]: needs a restart, nothing is changed",
         );
+        differs(
+            before.history != after.history,
+            "[history]: needs a restart, nothing is changed",
+        );
         let level = if observe::is_told_by_environment() {
             "[log] level: RUST_LOG wins"
         } else {

@@ -139,6 +139,8 @@ pub struct ProcessCounters {
     pub log_drops: Drops,
     /// Lines of the access log that were lost.
     pub access_log_drops: Drops,
+    /// Samples that couldn't be kept on disk.
+    pub history_drops: Drops,
 }
 
 #[cfg(test)]

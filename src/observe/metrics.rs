@@ -99,7 +99,7 @@ pub const ACCEPT_ERRORS: Metric = counter(
 /// By log.
 pub const LOG_LINES_DROPPED: Metric = counter(
     "lb_log_lines_dropped_total",
-    "Lines of a log that were lost because its file couldn't take them in time.",
+    "Lines of a log, or samples of the history, that were lost because their file couldn't take them in time.",
 );
 /// Without labels.
 pub const FAULTS: Metric = counter(

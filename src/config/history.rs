@@ -1,0 +1,69 @@
+//! `[history]`: where samples are kept on disk, for how long, and how many bytes of them.
+//!
+//! May not: open the directory; `admin` does, and says what is wrong with it.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+
+use super::problems::Findings;
+use super::reader::{Field, Table};
+use super::scalars;
+use super::values::{Admin, AdminListen, History};
+use super::{HISTORY_BYTES, HISTORY_KEEP};
+
+/// `None`: samples are kept in memory only.
+pub(super) fn history(table: &Table, admin: &Admin, findings: &mut Findings) -> Option<History> {
+    let directory = table.get("directory").and_then(|field| {
+        let directory = directory(&field, findings)?;
+        if admin.listen == AdminListen::Off {
+            let hint = "with [admin] listen = \"off\" nobody takes samples";
+            field.refuse("\"\" for none", hint, findings);
+        }
+        Some(directory)
+    });
+    let keep = scalars::duration(table, "keep", &HISTORY_KEEP, "7d", findings);
+    let bytes_max = table
+        .get("max_size")
+        .and_then(|field| size(&field, findings))
+        .unwrap_or(1 << 30);
+    directory.map(|directory| History {
+        directory,
+        keep,
+        bytes_max,
+    })
+}
+
+fn directory(field: &Field, findings: &mut Findings) -> Option<PathBuf> {
+    const WANTED: &str = "the path of a directory, or \"\" for none";
+    match field.string(WANTED, findings)? {
+        "" => None,
+        text if text.contains('\0') => {
+            field.refuse(WANTED, "a path holds no NUL", findings);
+            None
+        }
+        text => Some(PathBuf::from(text)),
+    }
+}
+
+fn size(field: &Field, findings: &mut Findings) -> Option<u64> {
+    let (least, most) = (ByteSize(*HISTORY_BYTES.start()), ByteSize(*HISTORY_BYTES.end()));
+    let wanted = format!(
+        "a size from {} to {}, like \"1GiB\"",
+        least.display().iec(),
+        most.display().iec()
+    );
+    let found = match field.as_number() {
+        Some(number) => number.parse().ok(),
+        None => field
+            .string(&wanted, findings)?
+            .parse::<ByteSize>()
+            .ok()
+            .map(|size| size.0),
+    };
+    let allowed = found.filter(|bytes| HISTORY_BYTES.contains(bytes));
+    if allowed.is_none() {
+        field.refuse(&wanted, "", findings);
+    }
+    allowed
+}
