@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lb::cli::{self, Command};
+use lb::elastic::discovery;
 use lb::{admin, config, control, observe};
 
 fn main() -> ExitCode {
@@ -29,9 +30,9 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = start(config, path).map(|(running, admin)| {
+    let outcome = start(config, path).map(|(running, rooms)| {
         running.serve(&signals);
-        drop(admin);
+        drop(rooms);
     });
     if let Err(error) = &outcome {
         log::error!("{error}");
@@ -40,8 +41,14 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
     outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
+/// The threads beside those of traffic.
+struct Rooms {
+    _admin: Option<admin::AdminThread>,
+    _discovery: discovery::DiscoveryThread,
+}
+
 /// Opens everything before anything runs.
-fn start(config: &config::Config, path: &Path) -> Result<(control::Running, Option<admin::AdminThread>), String> {
+fn start(config: &config::Config, path: &Path) -> Result<(control::Running, Rooms), String> {
     let admin = admin::Admin::open(&config.admin)?;
     let mut running = control::start(config, path).map_err(|error| error.to_string())?;
     if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
@@ -51,6 +58,12 @@ fn start(config: &config::Config, path: &Path) -> Result<(control::Running, Opti
         |admin: admin::Admin| admin.start(running.board(), running.commander(), running.admin_connections_max());
     let thread = admin.map(answer).transpose();
     let thread = thread.map_err(|error| format!("can't start the thread admin: {error}"))?;
+    let finder = discovery::start(running.board(), running.commander());
+    let finder = finder.map_err(|error| format!("can't start the thread discovery: {error}"))?;
     running.tell_ready(config);
-    Ok((running, thread))
+    let rooms = Rooms {
+        _admin: thread,
+        _discovery: finder,
+    };
+    Ok((running, rooms))
 }

@@ -8,9 +8,11 @@
 
 mod admin;
 mod balance;
+mod discovery;
 mod given;
 mod health;
 mod limits;
+mod listed;
 mod load;
 mod misfit;
 mod outline;
@@ -25,12 +27,13 @@ mod whole;
 
 pub use given::{backend_address, check_name, drain, weight};
 pub use limits::*;
+pub use listed::listed;
 pub use load::load;
 pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
-    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, RingHash, Runtime, Service,
-    Sticky,
+    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
+    Health, Listed, Log, RingHash, Runtime, Service, Sticky,
 };
 
 use problems::Findings;

@@ -1,0 +1,120 @@
+//! `[service.discovery]`: backends that are found, over real sockets, files and servers, with traffic under way.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use serde_json::{Value, json};
+
+use super::common::{Backend, Balancer, Config, Http, Peer, at_once, eventually};
+
+mod file;
+
+const ADMIN: &str = "listen = \"127.0.0.1:0\"";
+const SERVICE: &str = "/api/v1/services/echo";
+/// What every test allows: everything here is on this machine.
+const LOCAL: &str = "allow = [\"127.0.0.0/8\"]\n";
+
+fn start(config: Config) -> (Balancer, Http, Config) {
+    let config = config.admin(ADMIN);
+    let lb = Balancer::start(&config);
+    let admin = lb.admin();
+    (lb, admin, config)
+}
+
+fn reload(lb: &Balancer, admin: &Http, config: &Config) -> Vec<String> {
+    lb.write(config);
+    let answer = admin.ask("POST", "/api/v1/reload", &[], "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    serde_json::from_value(answer.json()["changes"].clone()).unwrap()
+}
+
+/// The ports of the backends that take connections, sorted.
+fn ports(admin: &Http) -> Vec<u16> {
+    let service = admin.json(SERVICE);
+    let taking = |backend: &&Value| backend["state"] != json!("draining");
+    let backends = service["backends"].as_array().unwrap().iter().filter(taking);
+    let mut ports: Vec<u16> = backends
+        .map(|backend| {
+            let address: SocketAddr = backend["address"].as_str().unwrap().parse().unwrap();
+            address.port()
+        })
+        .collect();
+    ports.sort_unstable();
+    ports
+}
+
+/// Waits until exactly these take connections.
+fn wait_for(admin: &Http, wanted: &[SocketAddr]) {
+    let mut wanted: Vec<u16> = wanted.iter().map(SocketAddr::port).collect();
+    wanted.sort_unstable();
+    eventually(
+        &format!("the backends {wanted:?}, not {:?}", admin.json(SERVICE)),
+        || (ports(admin) == wanted).then_some(()),
+    );
+}
+
+/// Waits until the API says that something is wrong, and `text` is in what it says.
+fn wait_for_error(admin: &Http, text: &str) -> Value {
+    eventually(&format!("an error with {text:?}, not {}", admin.json(SERVICE)), || {
+        let discovery = admin.json(SERVICE)["discovery"].clone();
+        let is_wanted = discovery["last_error"]
+            .as_str()
+            .is_some_and(|error| error.contains(text));
+        is_wanted.then_some(discovery)
+    })
+}
+
+/// Waits until nothing is wrong.
+fn wait_for_success(admin: &Http) -> Value {
+    eventually("all is well with discovery", || {
+        let discovery = admin.json(SERVICE)["discovery"].clone();
+        (discovery["last_error"].is_null() && discovery["last_success"].is_string()).then_some(discovery)
+    })
+}
+
+/// Changes with `change` while three clients come and go and three more stay: none may be cut or get a wrong byte.
+fn under_traffic(address: SocketAddr, change: impl Fn() + Sync) {
+    let is_over = AtomicBool::new(false);
+    let served = at_once(7, |thread| {
+        if thread == 0 {
+            change();
+            is_over.store(true, SeqCst);
+            return 1;
+        }
+        let (mut count, staying) = (0, Peer::connect(address));
+        while !is_over.load(SeqCst) {
+            let coming;
+            let peer = if thread.is_multiple_of(2) {
+                &staying
+            } else {
+                coming = Peer::connect(address);
+                &coming
+            };
+            peer.send(b"whole").expect(b"whole");
+            if !thread.is_multiple_of(2) {
+                peer.fin().expect_eof();
+            }
+            count += 1;
+        }
+        staying.send(b"still").expect(b"still").fin().expect_eof();
+        count
+    });
+    assert!(served.iter().all(|count| *count > 0), "{served:?}");
+}
+
+/// `count` backends that send back what comes.
+fn echoes(count: usize) -> Vec<Backend> {
+    (0..count).map(|_| Backend::echo()).collect()
+}
+
+fn addresses(backends: &[&Backend]) -> Vec<SocketAddr> {
+    backends.iter().map(|backend| backend.address()).collect()
+}
+
+/// A metric's sample of the service `echo` whose labels hold `label`.
+fn updates(admin: &Http, result: &str) -> u64 {
+    let page = admin.get("/metrics").text();
+    let series = format!("lb_discovery_updates_total{{service=\"echo\",result=\"{result}\"}} ");
+    let line = page.lines().find_map(|line| line.strip_prefix(&series));
+    line.map_or(0, |count| count.parse().unwrap())
+}
