@@ -1,13 +1,17 @@
 //! `[service.discovery]`: backends that are found, over real sockets, files and servers, with traffic under way.
 
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde_json::{Value, json};
 
-use super::common::{Backend, Balancer, Config, Http, Peer, at_once, eventually};
+use super::common::{Backend, Balancer, Config, Http, Peer, Program, at_once, eventually, tell};
 
+mod dns;
+mod etcd;
 mod file;
+mod http;
 
 const ADMIN: &str = "listen = \"127.0.0.1:0\"";
 const SERVICE: &str = "/api/v1/services/echo";
@@ -28,29 +32,47 @@ fn reload(lb: &Balancer, admin: &Http, config: &Config) -> Vec<String> {
     serde_json::from_value(answer.json()["changes"].clone()).unwrap()
 }
 
-/// The ports of the backends that take connections, sorted.
-fn ports(admin: &Http) -> Vec<u16> {
+/// The addresses of the backends that take connections, sorted.
+fn taking(admin: &Http) -> Vec<SocketAddr> {
     let service = admin.json(SERVICE);
-    let taking = |backend: &&Value| backend["state"] != json!("draining");
-    let backends = service["backends"].as_array().unwrap().iter().filter(taking);
-    let mut ports: Vec<u16> = backends
-        .map(|backend| {
-            let address: SocketAddr = backend["address"].as_str().unwrap().parse().unwrap();
-            address.port()
-        })
+    let takes = |backend: &&Value| backend["state"] != json!("draining");
+    let backends = service["backends"].as_array().unwrap().iter().filter(takes);
+    let mut addresses: Vec<SocketAddr> = backends
+        .map(|backend| backend["address"].as_str().unwrap().parse().unwrap())
         .collect();
-    ports.sort_unstable();
-    ports
+    addresses.sort_unstable();
+    addresses
 }
 
 /// Waits until exactly these take connections.
 fn wait_for(admin: &Http, wanted: &[SocketAddr]) {
-    let mut wanted: Vec<u16> = wanted.iter().map(SocketAddr::port).collect();
+    let mut wanted = wanted.to_vec();
     wanted.sort_unstable();
-    eventually(
-        &format!("the backends {wanted:?}, not {:?}", admin.json(SERVICE)),
-        || (ports(admin) == wanted).then_some(()),
-    );
+    eventually(&format!("the backends {wanted:?}"), || {
+        (taking(admin) == wanted).then_some(())
+    });
+}
+
+/// Whether a program is here; if not, it says so, past the capture of the test harness.
+fn has(program: &str, package: &str, what: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if found.is_err() {
+        tell(&format!("skipped: {what}: no {program}; apt-get install {package}"));
+    }
+    found.is_ok()
+}
+
+/// A port that is free now, for UDP too.
+fn free_port() -> u16 {
+    eventually("a port that is free for TCP and UDP", || {
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        std::net::UdpSocket::bind(("127.0.0.1", port)).ok().map(|_| port)
+    })
 }
 
 /// Waits until the API says that something is wrong, and `text` is in what it says.

@@ -71,10 +71,10 @@ pub(super) fn discovery(table: &Table, findings: &mut Findings) -> Option<Discov
     let source = match kind {
         Kind::Dns => dns(table, findings),
         Kind::File => file(table, findings),
-        Kind::Http => url(table, findings).map(|url| DiscoverySource::Http {
-            url,
-            interval: scalars::duration(table, "interval", &DISCOVERY_INTERVAL, "5s", findings),
-        }),
+        Kind::Http => {
+            let interval = scalars::duration(table, "interval", &DISCOVERY_INTERVAL, "5s", findings);
+            url(table, findings).map(|url| DiscoverySource::Http { url, interval })
+        }
         Kind::Etcd => etcd(table, findings),
     };
     Some(Discovery {

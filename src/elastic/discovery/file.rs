@@ -24,17 +24,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Tells what the file says, from the start and after each change.
 pub(super) async fn follow(path: &Path, mut seat: Seat, tell: &Tell) -> Infallible {
     let mut before = None;
-    let mut is_told = true;
+    let (mut is_told, mut is_good) = (true, true);
     loop {
         // Watched first, then read: a change in between is told.
         seat.look();
         let now = Stamp::of(path);
-        if is_told || before != now {
+        // What is wrong is told each time: who counts must see that it lasts.
+        if is_told || !is_good || before != now {
             let word = match read(path) {
                 Ok(bytes) => entries::of_file(path, &bytes).map_or_else(Word::Failed, Word::Answer),
                 Err(error) => Word::Failed(format!("{}: {}", path.display(), cannot_read(&error))),
             };
-            before = now;
+            (before, is_good) = (now, matches!(word, Word::Answer(_)));
             drop(tell.send(word).await); // without a follower this ends with it
         }
         is_told = tokio::time::timeout(LOOK_EVERY, seat.changed()).await.is_ok();

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Notify, oneshot};
 
-use super::file;
 use super::rules::{Pace, Rules};
 use super::watch::Seat;
 use super::{Room, until};
+use super::{dns, etcd, file, http};
 use crate::api;
 use crate::config::{Backend, Discovery, DiscoverySource, Listed};
 use crate::control::{Answer, Bringer, Command, Outcome, RefusalKind};
@@ -21,7 +21,7 @@ use crate::observe::Found;
 use crate::sys::Clock;
 
 /// Between two lines about how it goes: a source that comes and goes each second has no line each second.
-const LINES_GAP: Duration = Duration::from_secs(10);
+const LINES_GAP: Duration = Duration::from_secs(5);
 
 /// What a source says.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(super) struct Follower {
     /// What is wrong, for the log; `None`: all is well.
     lines: Pace<Option<String>>,
     shown: api::Discovery,
+    /// Of the last answer.
+    verdict: Result<(), String>,
     /// What of an answer `control` didn't take.
     refused: Option<String>,
 }
@@ -76,6 +78,7 @@ impl Follower {
                 kind: settings.source.kind().to_owned(),
                 ..api::Discovery::default()
             },
+            verdict: Ok(()),
             refused: None,
             room,
             service,
@@ -107,8 +110,13 @@ impl Follower {
 
     fn hear(&mut self, word: Word) {
         let judged = match word {
-            Word::Same => Ok(self.backends.newest().cloned()),
-            Word::Answer(answer) => self.rules.judge(&answer).map(Some),
+            // What couldn't be followed then can't be now.
+            Word::Same => self.verdict.clone().map(|()| None),
+            Word::Answer(answer) => {
+                let judged = self.rules.judge(&answer);
+                self.verdict = judged.as_ref().map(drop).map_err(Clone::clone);
+                judged.map(Some)
+            }
             Word::Failed(reason) => Err(reason),
         };
         let found = match judged {
@@ -220,6 +228,43 @@ async fn next(words: &mut Receiver<Word>) -> Word {
 async fn ask(room: &Room, settings: &Discovery, seat: Option<Seat>, tell: Tell) -> Infallible {
     match (&settings.source, seat) {
         (DiscoverySource::File { path }, Some(seat)) => file::follow(path, seat, &tell).await,
-        _ => std::future::pending().await,
+        (
+            DiscoverySource::Dns {
+                name,
+                record,
+                server,
+                interval_min,
+                interval_max,
+            },
+            _,
+        ) => {
+            let names = dns::Names {
+                name,
+                record: *record,
+                server: *server,
+                interval: (*interval_min, *interval_max),
+                timeout: settings.timeout,
+                backends_max: settings.backends_max,
+            };
+            dns::follow(names, &room.questions, &tell).await
+        }
+        (DiscoverySource::Http { url, interval }, _) => {
+            let (interval, timeout) = (*interval, settings.timeout);
+            http::follow(http::Page { url, interval, timeout }, &room.questions, &tell).await
+        }
+        (DiscoverySource::Etcd { address, prefix }, _) => {
+            let (address, timeout) = (*address, settings.timeout);
+            etcd::follow(
+                etcd::Keys {
+                    address,
+                    prefix,
+                    timeout,
+                },
+                &tell,
+            )
+            .await
+        }
+        // A file's follower has a seat.
+        (DiscoverySource::File { .. }, None) => std::future::pending().await,
     }
 }

@@ -8,11 +8,15 @@
 //!
 //! May not: touch a pool, look a name up in a way that blocks, or end because a source does.
 
+mod dns;
 mod entries;
+mod etcd;
 mod file;
 mod follow;
+mod http;
 mod rules;
 mod watch;
+mod web;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
