@@ -86,6 +86,16 @@ fn wait_for_error(admin: &Http, text: &str) -> Value {
     })
 }
 
+/// What `lb status` prints.
+fn status(admin: &Http) -> String {
+    let mut lb = Command::new(env!("CARGO_BIN_EXE_lb"));
+    let output = lb
+        .args(["--admin", &admin.address().to_string(), "status"])
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Waits until nothing is wrong.
 fn wait_for_success(admin: &Http) -> Value {
     eventually("all is well with discovery", || {
@@ -94,13 +104,23 @@ fn wait_for_success(admin: &Http) -> Value {
     })
 }
 
+/// Says when it is over, however it ends.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Changes with `change` while three clients come and go and three more stay: none may be cut or get a wrong byte.
 fn under_traffic(address: SocketAddr, change: impl Fn() + Sync) {
     let is_over = AtomicBool::new(false);
     let served = at_once(7, |thread| {
         if thread == 0 {
+            // Also if it fails: the others would go on for ever.
+            let _over = Over(&is_over);
             change();
-            is_over.store(true, SeqCst);
             return 1;
         }
         let (mut count, staying) = (0, Peer::connect(address));

@@ -369,8 +369,8 @@ fn records_that_flap_cut_nobody_and_the_last_ones_hold() {
     wait_for(&admin, &addresses(&[&servers[0]]));
     under_traffic(lb.address(), || {
         for number in 0..20 {
-            liar.says(Lie::Addresses(vec![local(0), local(1 + number % 2)], 0));
             let before = updates(&admin, "changed");
+            liar.says(Lie::Addresses(vec![local(0), local(1 + number % 2)], 0));
             eventually("it is seen", || (updates(&admin, "changed") > before).then_some(()));
         }
         wait_for(&admin, &addresses(&[&servers[0], &servers[2]]));

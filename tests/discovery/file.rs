@@ -52,6 +52,8 @@ fn a_list_is_followed_as_it_changes_and_shown() {
         (&discovery["kind"], &discovery["backends"]),
         (&json!("file"), &json!(2))
     );
+    let told = status(&admin);
+    assert!(told.contains("\n  discovery by file: found backends: 2\n"), "{told}");
     let service = admin.json(SERVICE);
     assert_eq!(service["backends"][0]["origin"], json!("discovery"));
     assert_eq!(service["differences"], Value::Null, "what was found isn't a difference");
@@ -118,6 +120,8 @@ fn what_can_not_be_followed_leaves_the_backends_and_is_told_once() {
     }
     fs::remove_file(&path).unwrap();
     wait_for_error(&admin, "no such file");
+    let told = status(&admin);
+    assert!(told.contains("no such file; found before: 2\n"), "{told}");
     let failed = updates(&admin, "failed");
     assert!(failed >= 9, "{failed}");
     // Nine reasons within a moment are not nine lines.
