@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lb::cli::{self, Command};
+use lb::elastic::discovery;
 use lb::{admin, config, control, observe};
 
 fn main() -> ExitCode {
@@ -32,9 +33,9 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
     };
     let outcome = inherited
         .and_then(|inherited| start(config, path, inherited))
-        .map(|(running, admin)| {
+        .map(|(running, rooms)| {
             running.serve(&signals);
-            drop(admin);
+            drop(rooms);
         });
     if let Err(error) = &outcome {
         log::error!("{error}");
@@ -43,12 +44,18 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
     outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
+/// The threads beside those of traffic.
+struct Rooms {
+    _admin: Option<admin::AdminThread>,
+    _discovery: discovery::DiscoveryThread,
+}
+
 /// Opens everything before anything runs.
 fn start(
     config: &config::Config,
     path: &Path,
     mut inherited: control::Inherited,
-) -> Result<(control::Running, Option<admin::AdminThread>), String> {
+) -> Result<(control::Running, Rooms), String> {
     let admin = admin::Admin::open(config, &mut inherited)?;
     let mut running = control::start(config, path, inherited).map_err(|error| error.to_string())?;
     if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
@@ -61,6 +68,12 @@ fn start(
     if let Some(companion) = thread.as_mut().and_then(admin::AdminThread::companion) {
         running.accompany(Box::new(companion));
     }
+    let finder = discovery::start(running.board(), running.commander());
+    let finder = finder.map_err(|error| format!("can't start the thread discovery: {error}"))?;
     running.tell_ready(config);
-    Ok((running, thread))
+    let rooms = Rooms {
+        _admin: thread,
+        _discovery: finder,
+    };
+    Ok((running, rooms))
 }

@@ -19,6 +19,7 @@
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
 //! | [`control`] | starts everything, is the only one to change it, stops it |
 //! | [`admin`] | HTTP over the board and the commands of `control`: API, events, metrics, dashboard |
+//! | [`elastic`] | backends that nobody wrote down one by one: found by DNS, a file, HTTP or etcd |
 //! | [`cli`] | the command line of `lb`: what may be typed; the commands that ask a running one; `top` |
 //! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
 //!
@@ -31,6 +32,8 @@
 //! | worker-N | its sessions, their sockets, timers and pipes | its epoll set |
 //! | health | the probes | its epoll set |
 //! | admin | connections of its own port, history, who listens to events | its epoll set |
+//! | discovery | what was found, the connections to who is asked | its epoll set; a look at a file |
+//! | notify-rs inotify | watches on folders, while a file is followed | the next change |
 //! | signals | nothing | the next signal |
 //! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
 //!
@@ -61,6 +64,7 @@
 //! | what goes along at an upgrade | `control/handover.rs`; how it goes: `control/upgrade.rs`, `control/inherited.rs`; a room's part: `control/companion.rs` |
 //! | how a backend warms up | `control/ramps.rs` |
 //! | a kind of probe | `health/check.rs` |
+//! | where backends are found | a file in `elastic/discovery/`; which are taken, how fast: `rules.rs` there; keys: `config/discovery.rs` |
 //! | when copying becomes splicing | `session/direction.rs`, the constants |
 //! | what an errno means | `sys/errno.rs` |
 //! | buffers in the kernel | `sys/socket.rs` towards backends, `sys/listen.rs` towards clients: the constants |
@@ -80,6 +84,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod echo;
+pub mod elastic;
 pub mod health;
 pub mod load;
 pub mod observe;

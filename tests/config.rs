@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use lb::config::{
-    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, History, Log, Problems,
-    RingHash, Runtime, Service, Sticky,
+    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord,
+    HashKey, Health, History, Log, Problems, RingHash, Runtime, Service, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -168,6 +168,9 @@ const OF_STICKY: [&str; 3] = ["[service.sticky]", "ttl", "size"];
 fn the_commented_keys_of_lb_toml_show_their_defaults() {
     // These have no default, or belong to another kind of check.
     let without = [
+        // [service.discovery] has no defaults that all its kinds share: its keys stand further in.
+        "[service.discovery]",
+        "",
         "port",
         "path",
         "expect_status",
@@ -250,6 +253,20 @@ fn every_key_arrives_in_its_value() {
             port: Some(9101),
             slow_start: Some(Duration::from_secs(30)),
         },
+        discovery: Some(Discovery {
+            source: DiscoverySource::Dns {
+                name: "db.example.org.".to_owned(),
+                record: DnsRecord::A { port: 5432 },
+                server: Some(address("127.0.0.1:5353")),
+                interval_min: ms(2_000),
+                interval_max: ms(60_000),
+            },
+            timeout: ms(3_000),
+            backends_min: 2,
+            backends_max: 20,
+            changes_per_second: 5,
+            allow: Some(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]),
+        }),
         backends: vec![
             Backend {
                 name: "a".to_owned(),

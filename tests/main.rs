@@ -24,6 +24,7 @@ mod cli;
 mod closing;
 mod config;
 mod dashboard;
+mod discovery;
 mod failover;
 mod faults;
 mod health;

@@ -17,8 +17,8 @@ pub use events::{
 };
 pub use live::{Connection, ConnectionPhase, Connections, Ended};
 pub use status::{
-    Backend, BackendConnections, BackendHealth, BackendState, Bytes, FlatBackend, HealthStatus, Healthcheck, Origin,
-    Process, ProcessConnections, ProcessState, Service, ServiceConnections, Status,
+    Backend, BackendConnections, BackendHealth, BackendState, Bytes, Discovery, FlatBackend, HealthStatus, Healthcheck,
+    Origin, Process, ProcessConnections, ProcessState, Service, ServiceConnections, Status,
 };
 
 use schemars::JsonSchema;

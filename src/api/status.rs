@@ -58,9 +58,25 @@ pub struct Service {
     pub bytes: Bytes,
     /// In the order of the file, then as they were added.
     pub backends: Vec<Backend>,
+    /// Where more of them are looked for, if anywhere.
+    #[serde(default)]
+    pub discovery: Option<Discovery>,
     /// What is otherwise than lb.toml says, in words: what the API changed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<String>,
+}
+
+/// How looking for backends goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Discovery {
+    /// `dns`, `file`, `http` or `etcd`.
+    pub kind: String,
+    /// When there was an answer last that could be followed.
+    pub last_success: Option<String>,
+    /// What has been wrong since; `null` while all is well.
+    pub last_error: Option<String>,
+    /// How many were found last; they stay while something is wrong.
+    pub backends: u64,
 }
 
 /// Connections of a service.

@@ -64,6 +64,14 @@ pub(super) fn service(service: &Service) -> String {
         text.push_str(&table.lines("  "));
     }
     text.extend(troubles(service, "  "));
+    if let Some(discovery) = &service.discovery {
+        let (kind, count) = (shown(&discovery.kind), discovery.backends);
+        text.push_str(&match &discovery.last_error {
+            Some(error) => format!("  discovery by {kind}: {}; found before: {count}\n", shown(error)),
+            None if discovery.last_success.is_none() => format!("  discovery by {kind}: no answer yet\n"),
+            None => format!("  discovery by {kind}: found backends: {count}\n"),
+        });
+    }
     let differences = service.differences.iter();
     text.extend(differences.map(|difference| format!("  not as in the file: {}\n", shown(difference))));
     text

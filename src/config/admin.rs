@@ -119,7 +119,8 @@ pub(super) fn metrics(field: &Field, findings: &mut Findings) -> Option<HttpUrl>
     url
 }
 
-fn url(text: &str) -> Option<HttpUrl> {
+/// `http://`, an IP address and a port, and a path.
+pub(super) fn url(text: &str) -> Option<HttpUrl> {
     let rest = text.strip_prefix("http://")?;
     let (authority, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let address: SocketAddr = authority.parse().ok()?;

@@ -69,3 +69,15 @@ pub const SLOTS_IN_FILE_MAX: usize = 1 << 27;
 pub const MAGLEV_SLOTS_MIN: u32 = 251;
 /// Beyond a hundred times the mean a bound bounds nothing.
 pub const LOAD_FACTOR: RangeInclusive<f64> = 1.0..=100.0;
+/// Backends of one answer, unless `max_backends` says more: a list of a thousand that nobody expected is a mistake of whoever keeps it.
+pub const DISCOVERED_MAX: u32 = 1_000;
+/// Each change makes the pool anew: at 50,000 backends that takes longer than a hundredth of a second.
+pub const CHANGES_PER_SECOND_MAX: u32 = 100;
+/// Networks of `allow`: each address is compared with all of them.
+pub const ALLOWED_NETWORKS_MAX: usize = 256;
+/// From one look at a page to the next: below 100 ms the looks are a load.
+pub const DISCOVERY_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+/// Bounds of a TTL.
+pub const DNS_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
+/// etcd takes requests of 1.5 MiB; nobody's keys begin with more than this.
+pub const ETCD_PREFIX_BYTES_MAX: usize = 1024;

@@ -8,10 +8,12 @@
 
 mod admin;
 mod balance;
+mod discovery;
 mod given;
 mod health;
 mod history;
 mod limits;
+mod listed;
 mod load;
 mod misfit;
 mod outline;
@@ -26,12 +28,13 @@ mod whole;
 
 pub use given::{backend_address, check_name, drain, weight};
 pub use limits::*;
+pub use listed::listed;
 pub use load::load;
 pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
-    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, History, Log, RingHash, Runtime,
-    Service, Sticky,
+    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
+    Health, History, Listed, Log, RingHash, Runtime, Service, Sticky,
 };
 
 use problems::Findings;

@@ -12,11 +12,11 @@ use toml::de::DeTable;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
-use super::shapes::{ADMIN, BACKEND, FILE, HEALTH, HISTORY, LOG, RUNTIME, SERVICE};
+use super::shapes::{ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LOG, RUNTIME, SERVICE};
 use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
 use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
-use super::{admin, balance, health, history};
+use super::{admin, balance, discovery, health, history};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -131,6 +131,10 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let idle_timeout = scalars::duration(table, "idle_timeout", &IDLE_TIMEOUT, "5m", findings);
     let half_close_timeout = scalars::duration(table, "half_close_timeout", &IDLE_TIMEOUT, "30s", findings);
     let health = health::health(&table.section("health", &HEALTH, findings), findings);
+    let found = table
+        .get("discovery")
+        .map(|_| table.section("discovery", &DISCOVERY, findings));
+    let discovery = found.as_ref().map(|table| discovery::discovery(table, findings));
     let backends = backends(table, whole, findings);
     if let Some(balance) = balance {
         balance::find_misfit(table, balance, &backends, findings);
@@ -151,6 +155,7 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         idle_timeout,
         half_close_timeout,
         health: health?,
+        discovery: discovery.map_or(Some(None), |found| found.map(Some))?,
         backends,
     })
 }
@@ -177,7 +182,10 @@ fn listen(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Sock
 fn backends(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Backend> {
     let wanted = format!("at least one {} section", BACKEND.header);
     let Some(field) = table.get("backend") else {
-        table.missing("backend", &wanted, findings);
+        // Who finds backends, needs none to begin with.
+        if table.get("discovery").is_none() {
+            table.missing("backend", &wanted, findings);
+        }
         return Vec::new();
     };
     let tables = field.sections(BACKEND.header, findings);

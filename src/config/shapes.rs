@@ -75,6 +75,7 @@ pub(super) const SERVICE: Shape = Shape {
     tables: &[
         ("health", HEALTH.header),
         ("sticky", STICKY.header),
+        ("discovery", DISCOVERY.header),
         ("backend", BACKEND.header),
     ],
 };
@@ -105,6 +106,30 @@ pub(super) const STICKY: Shape = Shape {
     tables: &[],
 };
 
+/// `[service.discovery]`.
+pub(super) const DISCOVERY: Shape = Shape {
+    header: "[service.discovery]",
+    keys: &[
+        "kind",
+        "name",
+        "record",
+        "port",
+        "server",
+        "interval_min",
+        "interval_max",
+        "path",
+        "url",
+        "interval",
+        "prefix",
+        "timeout",
+        "min_backends",
+        "max_backends",
+        "changes_per_second",
+        "allow",
+    ],
+    tables: &[],
+};
+
 /// `[[service.backend]]`.
 pub(super) const BACKEND: Shape = Shape {
     header: "[[service.backend]]",
@@ -112,7 +137,21 @@ pub(super) const BACKEND: Shape = Shape {
     tables: &[],
 };
 
-/// All of them.
-pub(super) const ALL: [&Shape; 9] = [
-    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &BACKEND,
+/// A list of backends in a file of its own.
+pub(super) const LIST: Shape = Shape {
+    header: "",
+    keys: &[],
+    tables: &[("backend", LISTED.header)],
+};
+
+/// `[[backend]]` of such a list.
+pub(super) const LISTED: Shape = Shape {
+    header: "[[backend]]",
+    keys: &["name", "address", "weight", "backup"],
+    tables: &[],
+};
+
+/// All of lb.toml.
+pub(super) const ALL: [&Shape; 10] = [
+    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &BACKEND, &DISCOVERY,
 ];

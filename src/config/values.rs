@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::types::HttpUrl;
@@ -131,6 +132,8 @@ pub struct Service {
     pub half_close_timeout: Duration,
     /// `[service.health]`.
     pub health: Health,
+    /// Where more backends are listed; `None` = there is no `[service.discovery]`.
+    pub discovery: Option<Discovery>,
     /// Every `[[service.backend]]`, in the order of the file; names unique.
     pub backends: Vec<Backend>,
 }
@@ -255,6 +258,103 @@ pub enum Check {
         /// What must come back first.
         expect: Vec<u8>,
     },
+}
+
+/// A backend in a list that somebody else keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// `None` = it has none of its own.
+    pub name: Option<String>,
+    /// Where it listens; never port 0.
+    pub address: SocketAddr,
+    /// 0 to [`WEIGHT_MAX`](super::WEIGHT_MAX).
+    pub weight: u16,
+    /// Used only while no other backend is up.
+    pub backup: bool,
+}
+
+/// `[service.discovery]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// Who is asked.
+    pub source: DiscoverySource,
+    /// How long one answer may take.
+    pub timeout: Duration,
+    /// An answer with fewer backends isn't followed; at least 1.
+    pub backends_min: usize,
+    /// Nor is one with more; at most [`BACKENDS_MAX`](super::BACKENDS_MAX).
+    pub backends_max: usize,
+    /// So often at most the backends change; at least 1.
+    pub changes_per_second: u32,
+    /// Where backends may be; `None` = anywhere but on this machine.
+    pub allow: Option<Vec<IpNet>>,
+}
+
+/// Who knows the backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiscoverySource {
+    /// A name of the DNS.
+    Dns {
+        /// In lower case, with a dot at its end.
+        name: String,
+        /// Which of its records.
+        record: DnsRecord,
+        /// Whom to ask; `None` = whom /etc/resolv.conf names.
+        server: Option<SocketAddr>,
+        /// It is asked again when the answer's TTL is over, but not sooner than this
+        interval_min: Duration,
+        /// and not later than this; at least the other.
+        interval_max: Duration,
+    },
+    /// A file: JSON if its name ends so, else TOML.
+    File {
+        /// As in lb.toml.
+        path: PathBuf,
+    },
+    /// A page of JSON.
+    Http {
+        /// The page.
+        url: HttpUrl,
+        /// From one look to the next.
+        interval: Duration,
+    },
+    /// Keys of an etcd.
+    Etcd {
+        /// Its JSON gateway.
+        address: SocketAddr,
+        /// What the keys start with; not empty.
+        prefix: String,
+    },
+}
+
+impl DiscoverySource {
+    /// The word in the file.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Dns { .. } => "dns",
+            Self::File { .. } => "file",
+            Self::Http { .. } => "http",
+            Self::Etcd { .. } => "etcd",
+        }
+    }
+}
+
+/// Which records of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsRecord {
+    /// IPv4 addresses.
+    A {
+        /// Of every backend.
+        port: u16,
+    },
+    /// IPv6 addresses.
+    Aaaa {
+        /// Of every backend.
+        port: u16,
+    },
+    /// Names with ports, weights and priorities.
+    Srv,
 }
 
 /// One `[[service.backend]]`.

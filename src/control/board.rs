@@ -1,6 +1,7 @@
 //! What a running balancer shows of itself: read by anybody, changed by nobody. Reading waits for no thread, but for live
 //! connections, which each worker tells between two wakes.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,7 +13,7 @@ use arc_swap::ArcSwap;
 use super::view;
 use crate::api;
 use crate::config;
-use crate::observe::{End, ProcessCounters};
+use crate::observe::{End, Found, ProcessCounters};
 use crate::service::Service;
 use crate::sys::Clock;
 use crate::types::{HttpUrl, Moment, SessionKey, WorkerId};
@@ -71,6 +72,8 @@ pub struct Board {
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) is_draining: AtomicBool,
     pub(super) watchers: ArcSwap<Vec<Watcher>>,
+    /// By service.
+    pub(super) discoveries: ArcSwap<HashMap<String, api::Discovery>>,
 }
 
 /// Whom an event is told.
@@ -87,7 +90,7 @@ impl Board {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<api::Service> {
         let services = self.services.load();
-        find(&services, name).map(|shown| view::service(shown, &view::Now::read()))
+        find(&services, name).map(|shown| view::service(shown, &self.discoveries.load(), &view::Now::read()))
     }
 
     /// One backend; the outer `None`: no such service.
@@ -184,6 +187,25 @@ impl Board {
     pub fn settings(&self) -> Vec<config::Service> {
         let services = self.services.load();
         services.iter().map(|shown| shown.settings.clone()).collect()
+    }
+
+    /// How looking for a service's backends goes; `None`: nobody looks any more.
+    pub fn show_discovery(&self, service: &str, discovery: Option<&api::Discovery>) {
+        self.discoveries.rcu(|before| {
+            let mut all = HashMap::clone(before);
+            match discovery {
+                Some(discovery) => drop(all.insert(service.to_owned(), discovery.clone())),
+                None => drop(all.remove(service)),
+            }
+            all
+        });
+    }
+
+    /// Somebody was asked for a service's backends.
+    pub fn count_found(&self, service: &str, found: Found) {
+        if let Some(shown) = find(&self.services.load(), service) {
+            shown.service.counters.found(found);
+        }
     }
 
     /// Shows these services from now on.

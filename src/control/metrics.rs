@@ -94,6 +94,7 @@ impl Exposed for Figures {
         self.traffic(page)?;
         self.connects(page)?;
         self.backends(page)?;
+        self.discovery(page)?;
         self.troubles(page)?;
         self.process.map_or(Ok(()), |process| expose_process(page, &process))
     }
@@ -197,6 +198,20 @@ impl Figures {
             }
         }
         self.histograms(page, metrics::HEALTH_CHECK, |backend| backend.checks.seconds())
+    }
+
+    fn discovery(&self, page: &mut Exposition<'_>) -> fmt::Result {
+        let mut samples = page.metric(metrics::DISCOVERY_UPDATES)?;
+        for read in &self.services {
+            // Nothing of services that look for nobody.
+            if read.service.counters.found_totals().all(|(_, count)| count == 0) {
+                continue;
+            }
+            for (found, count) in read.service.counters.found_totals() {
+                samples.value([("service", read.name()), ("result", found.as_str())], count)?;
+            }
+        }
+        Ok(())
     }
 
     /// What of a running lb should be 0, but for reloads.

@@ -174,6 +174,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         workers: worker_handles.clone(),
         is_draining: AtomicBool::new(false),
         watchers: ArcSwap::default(),
+        discoveries: ArcSwap::default(),
     });
     let prober = Prober {
         targets: RefCell::new(targets.into_iter().map(|target| (target.backend.id, target)).collect()),

@@ -42,7 +42,13 @@ impl Now {
 
 pub(super) fn status(board: &Board) -> api::Status {
     let now = Now::read();
-    let services: Vec<api::Service> = board.services.load().iter().map(|shown| service(shown, &now)).collect();
+    let services: Vec<api::Service> = {
+        let (services, discoveries) = (board.services.load(), board.discoveries.load());
+        services
+            .iter()
+            .map(|shown| service(shown, &discoveries, &now))
+            .collect()
+    };
     api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
@@ -58,7 +64,7 @@ pub(super) fn status(board: &Board) -> api::Status {
     }
 }
 
-pub(super) fn service(shown: &Shown, now: &Now) -> api::Service {
+pub(super) fn service(shown: &Shown, discoveries: &HashMap<String, api::Discovery>, now: &Now) -> api::Service {
     let service = &shown.service;
     let balancer = service.balancer();
     api::Service {
@@ -68,6 +74,7 @@ pub(super) fn service(shown: &Shown, now: &Now) -> api::Service {
         connections: connections(&service.counters.totals()),
         bytes: bytes(shown),
         backends: listed(balancer.pool()).map(|member| backend(member, now)).collect(),
+        discovery: discoveries.get(&*service.name).cloned(),
         differences: differences(&shown.settings, balancer.pool()),
     }
 }

@@ -16,6 +16,32 @@ pub enum RefusedReason {
     ServiceLimit,
 }
 
+/// What came of an answer to the question which backends there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Others than before.
+    Changed,
+    /// The same.
+    Unchanged,
+    /// There was no answer, or none that could be followed.
+    Failed,
+}
+
+impl Found {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failed];
+
+    /// The label of the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What one service has seen. The acceptor counts what comes, the workers what ends.
 #[derive(Debug, Default)]
 pub struct ServiceCounters {
@@ -26,6 +52,8 @@ pub struct ServiceCounters {
     refused_by_process: AtomicU64,
     refused_by_service: AtomicU64,
     redispatches: AtomicU64,
+    /// By [`Found::ALL`]'s order.
+    found: [AtomicU64; Found::ALL.len()],
 }
 
 /// A reading of [`ServiceCounters`].
@@ -71,6 +99,21 @@ impl ServiceCounters {
             RefusedReason::ServiceLimit => &self.refused_by_service,
         }
         .fetch_add(1, Relaxed);
+    }
+
+    /// Somebody was asked which backends there are.
+    pub fn found(&self, found: Found) {
+        if let Some(counter) = self.found.get(found as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What came of those questions.
+    pub fn found_totals(&self) -> impl Iterator<Item = (Found, u64)> {
+        Found::ALL
+            .into_iter()
+            .zip(&self.found)
+            .map(|(found, count)| (found, count.load(Relaxed)))
     }
 
     /// Another backend was tried for a connection.

@@ -91,6 +91,11 @@ pub const HEALTH_CHECKS: Metric = counter(
 );
 /// By service and backend.
 pub const HEALTH_CHECK: Metric = histogram("lb_health_check_seconds", "How long health checks took that succeeded.");
+/// By service and result.
+pub const DISCOVERY_UPDATES: Metric = counter(
+    "lb_discovery_updates_total",
+    "Answers to the question which backends there are; one that failed leaves the backends from before.",
+);
 /// By reason.
 pub const ACCEPT_ERRORS: Metric = counter(
     "lb_accept_errors_total",
@@ -134,7 +139,7 @@ pub const PROCESS_START: Metric = gauge(
 pub const PROCESS_THREADS: Metric = gauge("process_threads", "Number of OS threads in the process.");
 
 /// All of them, in the order of the page.
-pub const METRICS: [Metric; 25] = [
+pub const METRICS: [Metric; 26] = [
     BUILD_INFO,
     WORKERS,
     CONNECTIONS,
@@ -149,6 +154,7 @@ pub const METRICS: [Metric; 25] = [
     BACKEND_WEIGHT,
     HEALTH_CHECKS,
     HEALTH_CHECK,
+    DISCOVERY_UPDATES,
     ACCEPT_ERRORS,
     LOG_LINES_DROPPED,
     FAULTS,

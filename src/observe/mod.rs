@@ -13,7 +13,7 @@ pub mod metrics;
 mod supervise;
 
 pub use access_log::{AccessLog, AccessLogGuard, SessionRecord};
-pub use counters::{ProcessCounters, RefusedReason, ServiceCounters, ServiceTotals, read_ends};
+pub use counters::{Found, ProcessCounters, RefusedReason, ServiceCounters, ServiceTotals, read_ends};
 pub use end::{END_COUNT, End};
 pub use exposition::{Exposed, Exposition, METRICS_CONTENT_TYPE, Samples, page};
 pub use histogram::{CHECK_SECONDS, CONNECT_SECONDS, CONNECTION_SECONDS, Histogram};

@@ -85,6 +85,12 @@ impl Config {
         self
     }
 
+    /// The lines of `[service.discovery]`.
+    pub(crate) fn discovery(mut self, lines: &str) -> Self {
+        write!(self.last().backends, "[service.discovery]\n{lines}\n").unwrap();
+        self
+    }
+
     /// Lines of `[[service]]`.
     pub(crate) fn service(mut self, lines: &str) -> Self {
         writeln!(self.last().lines, "{lines}").unwrap();

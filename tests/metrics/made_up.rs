@@ -2,7 +2,7 @@
 
 use super::*;
 use lb::balance::{Balancer, HashKey, PolicyName};
-use lb::observe::RefusedReason;
+use lb::observe::{Found, RefusedReason};
 use lb::pool::{Admin, Backend, Health, Member, Pool};
 use lb::service::{Service, ServiceSettings};
 use lb::session::SessionOptions;
@@ -22,6 +22,7 @@ pub(super) fn services() -> [Arc<Service>; 2] {
     }
     odd.counters.refused(RefusedReason::ServiceLimit);
     odd.counters.redispatched();
+    odd.counters.found(Found::Changed);
     let pool = odd.balancer();
     for member in pool.pool().members() {
         fill(&member.backend);
