@@ -47,7 +47,7 @@ impl Predecessor {
     /// Tells it something. It may be gone: then nobody needs to know.
     pub(super) fn tell(&self, word: &[u8]) {
         if let Err(error) = (&self.0).write_all(word) {
-            log::warn!("the lb before this one can't be told: {error}");
+            log::debug!("the lb before this one can't be told: {error}");
         }
     }
 }
