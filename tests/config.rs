@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use lb::config::{
-    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, Problems, RingHash,
-    Runtime, Service, Sticky,
+    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, Managed, Problems,
+    Program, RingHash, Runtime, Service, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -215,6 +215,22 @@ fn address(text: &str) -> SocketAddr {
 #[test]
 fn every_key_arrives_in_its_value() {
     let ms = Duration::from_millis;
+    let managed = Managed {
+        program: Program {
+            command: ["./server", "--listen", "127.0.0.1:{port}"].map(str::to_owned).to_vec(),
+            env: [("NAME", "{name}"), ("A B", "")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            working_directory: Some("/srv".into()),
+            user: Some("nobody".to_owned()),
+        },
+        ports: 9101..=9199,
+        replicas: 3,
+        restart_delay: ms(500),
+        replace_after: None,
+        start_timeout: ms(60_000),
+        stop_timeout: ms(3_000),
+    };
     let service = Service {
         name: "every.key_of-a-service".to_owned(),
         listen: ["0.0.0.0:9000", "[::1]:9000", "127.0.0.1:0", "127.0.0.1:0"]
@@ -232,6 +248,7 @@ fn every_key_arrives_in_its_value() {
             ttl: Duration::from_secs(3_600),
             size: 5_000,
         }),
+        managed: Some(managed),
         connections_max: Some(1_000),
         connect_timeout: ms(1_500),
         connect_retries: 0,

@@ -12,6 +12,7 @@ mod given;
 mod health;
 mod limits;
 mod load;
+mod managed;
 mod misfit;
 mod outline;
 mod problems;
@@ -29,8 +30,8 @@ pub use load::load;
 pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
-    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, RingHash, Runtime, Service,
-    Sticky,
+    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, Managed, Program, RingHash,
+    Runtime, Service, Sticky,
 };
 
 use problems::Findings;

@@ -12,11 +12,11 @@ use toml::de::DeTable;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
-use super::shapes::{ADMIN, BACKEND, FILE, HEALTH, LOG, RUNTIME, SERVICE};
+use super::shapes::{ADMIN, BACKEND, FILE, HEALTH, LOG, MANAGED, RUNTIME, SERVICE};
 use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
 use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
-use super::{admin, balance, health};
+use super::{admin, balance, health, managed};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -129,11 +129,23 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let idle_timeout = scalars::duration(table, "idle_timeout", &IDLE_TIMEOUT, "5m", findings);
     let half_close_timeout = scalars::duration(table, "half_close_timeout", &IDLE_TIMEOUT, "30s", findings);
     let health = health::health(&table.section("health", &HEALTH, findings), findings);
-    let backends = backends(table, whole, findings);
+    let managed = table
+        .get("managed")
+        .map(|_| managed::managed(&table.section("managed", &MANAGED, findings), findings));
+    let backends = backends(table, managed.is_none(), whole, findings);
+    let replicas = managed
+        .iter()
+        .flatten()
+        .map(|managed| usize::from(managed.replicas))
+        .sum();
     if let Some(balance) = balance {
-        balance::find_misfit(table, balance, &backends, findings);
+        balance::find_misfit(table, balance, (&backends, replicas), findings);
         if let Some(field) = table.get("balance") {
-            whole.count_slots(balance::slots(balance, backends.len()), &field, findings);
+            whole.count_slots(
+                balance::slots(balance, backends.len().saturating_add(replicas)),
+                &field,
+                findings,
+            );
         }
     }
     Some(Service {
@@ -149,6 +161,10 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         idle_timeout,
         half_close_timeout,
         health: health?,
+        managed: match managed {
+            None => None,
+            Some(managed) => Some(managed?),
+        },
         backends,
     })
 }
@@ -172,14 +188,17 @@ fn listen(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Sock
     addresses
 }
 
-fn backends(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Backend> {
+/// `are_needed`: nobody else brings any.
+fn backends(table: &Table, are_needed: bool, whole: &mut Whole, findings: &mut Findings) -> Vec<Backend> {
     let wanted = format!("at least one {} section", BACKEND.header);
     let Some(field) = table.get("backend") else {
-        table.missing("backend", &wanted, findings);
+        if are_needed {
+            table.missing("backend", &wanted, findings);
+        }
         return Vec::new();
     };
     let tables = field.sections(BACKEND.header, findings);
-    if field.is_empty_array() {
+    if are_needed && field.is_empty_array() {
         field.refuse(&wanted, "", findings);
     }
     let mut names = Unique::default();

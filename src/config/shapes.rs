@@ -67,6 +67,7 @@ pub(super) const SERVICE: Shape = Shape {
     tables: &[
         ("health", HEALTH.header),
         ("sticky", STICKY.header),
+        ("managed", MANAGED.header),
         ("backend", BACKEND.header),
     ],
 };
@@ -97,6 +98,24 @@ pub(super) const STICKY: Shape = Shape {
     tables: &[],
 };
 
+/// `[service.managed]`.
+pub(super) const MANAGED: Shape = Shape {
+    header: "[service.managed]",
+    keys: &[
+        "command",
+        "ports",
+        "replicas",
+        "restart_delay",
+        "replace_after",
+        "start_timeout",
+        "stop_timeout",
+        "env",
+        "working_directory",
+        "user",
+    ],
+    tables: &[],
+};
+
 /// `[[service.backend]]`.
 pub(super) const BACKEND: Shape = Shape {
     header: "[[service.backend]]",
@@ -105,4 +124,6 @@ pub(super) const BACKEND: Shape = Shape {
 };
 
 /// All of them.
-pub(super) const ALL: [&Shape; 8] = [&FILE, &RUNTIME, &LOG, &ADMIN, &SERVICE, &HEALTH, &STICKY, &BACKEND];
+pub(super) const ALL: [&Shape; 9] = [
+    &FILE, &RUNTIME, &LOG, &ADMIN, &SERVICE, &HEALTH, &STICKY, &MANAGED, &BACKEND,
+];

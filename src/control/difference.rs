@@ -158,6 +158,7 @@ pub(super) fn keys(before: &config::Service, after: &config::Service) -> Vec<Str
         before.half_close_timeout != after.half_close_timeout,
     );
     differs("[service.health]", before.health != after.health);
+    differs("[service.managed]", before.managed != after.managed);
     words
 }
 
