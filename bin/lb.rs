@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lb::cli::{self, Command};
-use lb::{admin, config, control, observe};
+use lb::{admin, config, control, keeper, observe};
 
 fn main() -> ExitCode {
     let arguments = cli::parse();
     match arguments.command() {
         Command::Check => cli::check(&arguments.config),
         Command::Remote(command) => cli::speak(&arguments.remote, &command),
+        Command::KeepReplica { .. } => keeper::run(),
         Command::Completions { shell } => cli::completions(shell),
         Command::Man { of } => cli::man(of.as_deref()),
         Command::Run => match config::load(&arguments.config) {

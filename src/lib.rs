@@ -80,6 +80,7 @@ pub mod config;
 pub mod control;
 pub mod echo;
 pub mod health;
+pub mod keeper;
 pub mod load;
 pub mod observe;
 pub mod page;

@@ -59,6 +59,13 @@ pub enum Command {
     /// One that asks a running lb.
     #[command(flatten)]
     Remote(RemoteCommand),
+    /// Keep one replica alive, for the lb that started this; nothing to type
+    #[command(hide = true)]
+    KeepReplica {
+        /// Which one, for whoever looks at the list of processes
+        #[arg(value_name = "SERVICE/NAME")]
+        of: Option<String>,
+    },
     /// Print a script that completes what is typed
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
