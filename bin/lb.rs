@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lb::cli::{self, Command};
+use lb::elastic::managed::{Managed, Surroundings};
 use lb::{admin, config, control, keeper, observe};
 
 fn main() -> ExitCode {
@@ -30,8 +31,9 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = start(config, path).map(|(running, admin)| {
+    let outcome = start(config, path).map(|(running, managed, admin)| {
         running.serve(&signals);
+        managed.stop();
         drop(admin);
     });
     if let Err(error) = &outcome {
@@ -41,8 +43,11 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
     outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 
+/// All that runs.
+type Started = (control::Running, Managed, Option<admin::AdminThread>);
+
 /// Opens everything before anything runs.
-fn start(config: &config::Config, path: &Path) -> Result<(control::Running, Option<admin::AdminThread>), String> {
+fn start(config: &config::Config, path: &Path) -> Result<Started, String> {
     let admin = admin::Admin::open(&config.admin)?;
     let mut running = control::start(config, path).map_err(|error| error.to_string())?;
     if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
@@ -52,6 +57,17 @@ fn start(config: &config::Config, path: &Path) -> Result<(control::Running, Opti
         |admin: admin::Admin| admin.start(running.board(), running.commander(), running.admin_connections_max());
     let thread = admin.map(answer).transpose();
     let thread = thread.map_err(|error| format!("can't start the thread admin: {error}"))?;
+    let managed = managed(&running).map_err(|error| format!("can't start the thread replicas: {error}"))?;
     running.tell_ready(config);
-    Ok((running, thread))
+    Ok((running, managed, thread))
+}
+
+fn managed(running: &control::Running) -> std::io::Result<Managed> {
+    let around = Surroundings {
+        board: running.board(),
+        commander: running.commander(),
+        requests: running.replica_requests(),
+        keeper: Surroundings::OWN_PROGRAM.into(),
+    };
+    Managed::start(around, None)
 }

@@ -79,6 +79,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod echo;
+pub mod elastic;
 pub mod health;
 pub mod keeper;
 pub mod load;

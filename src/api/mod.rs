@@ -11,14 +11,17 @@ mod events;
 mod live;
 mod status;
 
-pub use change::{Address, BackendChange, Name, NewBackend, Reloaded, WantedState, Weight};
+pub use change::{
+    Address, BackendChange, Name, NewBackend, Reloaded, ReplicaAnswer, ReplicaChange, ReplicaFailure, ReplicaList,
+    WantedState, Weight,
+};
 pub use events::{
     BackendEvent, BackendSample, ConfigEvent, History, HistoryOfBackend, HistoryOfService, Sample, ServiceSample,
 };
 pub use live::{Connection, ConnectionPhase, Connections, Ended};
 pub use status::{
     Backend, BackendConnections, BackendHealth, BackendState, Bytes, FlatBackend, HealthStatus, Healthcheck, Origin,
-    Process, ProcessConnections, ProcessState, Service, ServiceConnections, Status,
+    Process, ProcessConnections, ProcessState, Replica, ReplicaState, Replicas, Service, ServiceConnections, Status,
 };
 
 use schemars::JsonSchema;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -16,6 +16,7 @@ use super::board::{Board, Shown};
 use super::budget::{Budget, BudgetError, Parts};
 use super::build::{Built, build};
 use super::command::{Commander, REQUESTS_QUEUED};
+use super::replicas::Replicas;
 use super::running::{AcceptorOrders, ProberOrders, Running};
 use super::sockets::Sockets;
 use super::steering::Steering;
@@ -96,7 +97,8 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
     let parts = Parts {
         workers: workers_count,
         listeners: sockets.count(),
-        backends: targets.len(),
+        backends: targets.len().saturating_add(config.replicas_max()),
+        replicas: config.replicas_max(),
         has_admin: config.admin.listen != config::AdminListen::Off,
     };
     let wanted = config.runtime.connections_max;
@@ -145,6 +147,7 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         doorbell: Arc::clone(&prober_doorbell),
     };
     let (request, requests) = bounded(REQUESTS_QUEUED);
+    let (replicas, replica_requests) = Replicas::new()?;
     let board = Arc::new(Board {
         services: ArcSwap::from_pointee(shown(config, &services, &sockets)),
         started: Clock::now(),
@@ -152,7 +155,11 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         workers: worker_handles.clone(),
         is_draining: AtomicBool::new(false),
         watchers: ArcSwap::default(),
+        departing: ArcSwap::default(),
+        replicas: ArcSwap::default(),
+        drain_timeout_ms: AtomicU64::new(0),
     });
+    board.tell_drain_timeout(config.runtime.drain_timeout);
     let prober = Prober {
         targets: RefCell::new(targets.into_iter().map(|target| (target.backend.id, target)).collect()),
         orders: ordered,
@@ -180,7 +187,11 @@ pub fn start(config: &Config, path: &Path) -> Result<Running, StartError> {
         next_backend: u32::try_from(config.backends()).unwrap_or(u32::MAX),
         prober_orders,
         requests,
-        commander: Commander(request),
+        commander: Commander {
+            requests: request,
+            replicas,
+        },
+        replica_requests,
         board,
         admin_connections_max: budget.admin_max,
         process,

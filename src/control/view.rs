@@ -69,6 +69,7 @@ pub(super) fn service(shown: &Shown, now: &Now) -> api::Service {
         bytes: bytes(shown),
         backends: listed(balancer.pool()).map(|member| backend(member, now)).collect(),
         differences: differences(&shown.settings, balancer.pool()),
+        replicas: None,
     }
 }
 
