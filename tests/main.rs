@@ -30,6 +30,7 @@ mod health;
 mod layers;
 mod lifecycle;
 mod limits;
+mod managed;
 mod metrics;
 mod namespaces;
 mod programs;

@@ -19,6 +19,7 @@ mod listen;
 mod outgoing;
 mod processes;
 mod query;
+mod replicas;
 mod routes;
 mod seats;
 mod serve;

@@ -28,6 +28,9 @@ pub(super) enum Action {
     Events,
     Description,
     Reload,
+    Replicas,
+    AddReplicas,
+    RemoveReplicas,
 }
 
 /// An endpoint.
@@ -54,7 +57,7 @@ const fn route(method: Method, path: &'static str, role: Role, action: Action, s
 }
 
 /// All endpoints.
-pub(super) static ROUTES: [Route; 19] = [
+pub(super) static ROUTES: [Route; 22] = [
     route(Method::GET, "/", Role::Nobody, Action::Dashboard, "The dashboard"),
     route(
         Method::GET,
@@ -175,6 +178,27 @@ pub(super) static ROUTES: [Route; 19] = [
         Role::Read,
         Action::Description,
         "This description",
+    ),
+    route(
+        Method::GET,
+        "/rep",
+        Role::Read,
+        Action::Replicas,
+        "The replicas that a service is to have: of the first one that lb keeps alive, if none is named",
+    ),
+    route(
+        Method::POST,
+        "/add",
+        Role::Operate,
+        Action::AddReplicas,
+        "So many replicas more",
+    ),
+    route(
+        Method::DELETE,
+        "/rm",
+        Role::Operate,
+        Action::RemoveReplicas,
+        "So many replicas less: no new connections, and they end when the old ones have, or their drain time is over",
     ),
 ];
 

@@ -414,6 +414,7 @@ fn note(service: &str, instance: &mut Instance, report: Report) -> Option<String
     match report {
         Report::Started { pid } => {
             (instance.pid, instance.birth) = (Some(pid), keeper::session_of(pid));
+            instance.meter.look(pid, Clock::now());
             log::info!("{service}: {name} started, pid {pid}, port {}", instance.port);
             None
         }
