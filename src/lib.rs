@@ -19,6 +19,8 @@
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
 //! | [`control`] | starts everything, is the only one to change it, stops it |
 //! | [`admin`] | HTTP over the board and the commands of `control`: API, events, metrics, dashboard |
+//! | [`keeper`] | the process between lb and one replica: ends it when lb is gone |
+//! | [`elastic`] | backends that come and go by themselves: replicas that lb keeps alive |
 //! | [`cli`] | the command line of `lb`: what may be typed; the commands that ask a running one; `top` |
 //! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
 //!
@@ -31,6 +33,7 @@
 //! | worker-N | its sessions, their sockets, timers and pipes | its epoll set |
 //! | health | the probes | its epoll set |
 //! | admin | connections of its own port, history, who listens to events | its epoll set |
+//! | replicas | a socket to each replica's keeper | its epoll set |
 //! | signals | nothing | the next signal |
 //! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
 //!
@@ -67,6 +70,7 @@
 //! | what the policies are compared by | `benches/experiments/`: a module each; `policy.rs` has their configurations |
 //! | a command of `lb` | what is typed: `cli/typed.rs`, `cli/examples.rs`; what it asks and prints: `cli/commands.rs` |
 //! | a metric | its name and words: `observe/metrics.rs`; where its figure comes from: `control/metrics.rs`; then `deploy/` |
+//! | when a replica is started or replaced | `elastic/managed/slot.rs`; when it goes: `kept.rs` |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]

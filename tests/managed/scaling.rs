@@ -25,7 +25,9 @@ fn replicas_are_told_added_and_removed() {
     assert_eq!(names, ["echo-1", "echo-2", "s4", "s5", "echo-3"]);
     // Who is removed may finish what it has begun.
     let peers: Vec<Peer> = (0..5).map(|_| Peer::connect(scene.lb.address())).collect();
-    peers.iter().for_each(|peer| drop(peer.send(b"a").expect(b"a")));
+    for peer in &peers {
+        peer.send(b"a").expect(b"a");
+    }
     let family = scene.family();
     let removed = admin.send("DELETE", "/rm", &json!({"n": 2, "hostnames": ["s4"]}));
     assert_eq!(
@@ -33,9 +35,9 @@ fn replicas_are_told_added_and_removed() {
         (200, done(3, &["echo-1", "echo-2", "s5"]))
     );
     scene.wait_for(3);
-    peers
-        .iter()
-        .for_each(|peer| drop(peer.send(b"b").expect(b"b").fin().expect_eof()));
+    for peer in &peers {
+        peer.send(b"b").expect(b"b").fin().expect_eof();
+    }
     eventually("two keepers and their replicas are gone", || {
         (family.left().len() == 6).then_some(())
     });

@@ -151,8 +151,8 @@ impl Instance {
 
     /// When one that is starting is to be looked at next: often at first, as most are ready at once.
     pub(super) fn next_look(&self, now: Moment) -> Moment {
-        let age = now.since(self.started);
-        now.plus((age / 4).clamp(Duration::from_millis(5), Duration::from_millis(250)))
+        let quarter = now.since(self.started).checked_div(4).unwrap_or_default();
+        now.plus(quarter.clamp(Duration::from_millis(5), Duration::from_millis(250)))
     }
 }
 

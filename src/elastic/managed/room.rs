@@ -42,6 +42,9 @@ pub(super) enum Order {
     Stop(Sender<()>),
 }
 
+/// What `control` says to the backends of a service.
+type AnswerOf = (String, Outcome);
+
 /// All replicas, and what outlives a life of the loop.
 pub(super) struct Room {
     around: Surroundings,
@@ -50,7 +53,7 @@ pub(super) struct Room {
     is_news: Arc<AtomicBool>,
     /// In the order of the file.
     services: Vec<Kept>,
-    answers: (Sender<(String, Outcome)>, Receiver<(String, Outcome)>),
+    answers: (Sender<AnswerOf>, Receiver<AnswerOf>),
     next_token: u64,
     is_paused: bool,
     stopping: Option<(Sender<()>, Moment)>,
