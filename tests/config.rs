@@ -162,6 +162,17 @@ fn parsed(text: &str) -> Config {
 const OF_MAGLEV: [&str; 2] = ["load_factor", "slots"];
 const OF_RING: [&str; 3] = ["load_factor", "hash", "virtual_nodes"];
 const OF_STICKY: [&str; 3] = ["[service.sticky]", "ttl", "size"];
+const OF_MANAGED: [&str; 9] = [
+    "[service.managed]",
+    "command",
+    "ports",
+    "replicas",
+    "restart_delay",
+    "replace_after",
+    "start_timeout",
+    "stop_timeout",
+    "env",
+];
 
 /// The comments of `lb.toml` tell the defaults: with all of them taken as keys, the file means the same.
 #[test]
@@ -173,12 +184,14 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
         "expect_status",
         "send",
         "expect",
+        "working_directory",
+        "user",
         "A",
         "Needed",
         "and",
         "`lb",
     ];
-    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY].concat();
+    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY, &OF_MANAGED].concat();
     let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
     assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
@@ -199,6 +212,11 @@ fn the_commented_keys_of_each_policy_and_of_sticky_show_their_defaults() {
     assert_eq!(parsed(&explicit), parsed(&section));
     assert!(parsed(&section).services[0].sticky.is_some());
     assert_eq!(count, OF_STICKY.len());
+    let (explicit, count) = uncommented(|name| OF_MANAGED.contains(&name));
+    let (section, _) = uncommented(|name| OF_MANAGED[..3].contains(&name));
+    assert_eq!(parsed(&explicit), parsed(&section));
+    assert!(parsed(&section).services[0].managed.is_some());
+    assert_eq!(count, OF_MANAGED.len());
 }
 
 fn good(name: &str) -> Config {

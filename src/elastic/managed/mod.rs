@@ -61,7 +61,7 @@ impl Managed {
     /// Starts the thread, and through it every replica that isn't `inherited` from another lb.
     ///
     /// # Errors
-    /// No thread is left.
+    /// No thread or descriptor is left.
     pub fn start(around: Surroundings, inherited: Option<HandOver>) -> io::Result<Self> {
         let doorbell = Arc::clone(&around.requests.doorbell);
         let (orders, ordered) = unbounded();
@@ -76,8 +76,9 @@ impl Managed {
         });
         let counters = Arc::clone(around.board.counters());
         let mut room = Room::new(around, ordered, is_news, inherited);
+        let mut opened = Some(room.open()?);
         let thread = LoopThread::spawn("replicas", Arc::clone(&doorbell), move |stop| {
-            supervise("replicas", &counters, || room.run(stop));
+            supervise("replicas", &counters, || room.run(stop, opened.take()));
         })?;
         Ok(Self {
             thread: Some(thread),

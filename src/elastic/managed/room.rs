@@ -99,9 +99,12 @@ impl Room {
         }
     }
 
-    /// One life of the loop.
-    pub(super) fn run(&mut self, stop: &Stop) -> io::Result<()> {
-        let mut poller = self.open()?;
+    /// One life of the loop; the first finds it opened.
+    pub(super) fn run(&mut self, stop: &Stop, opened: Option<Poller>) -> io::Result<()> {
+        let mut poller = match opened {
+            Some(poller) => poller,
+            None => self.open()?,
+        };
         loop {
             if stop.is_asked() {
                 return Ok(());
@@ -133,7 +136,10 @@ impl Room {
     }
 
     /// An epoll set that nobody is in yet but the doorbell.
-    fn open(&mut self) -> io::Result<Poller> {
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn open(&mut self) -> io::Result<Poller> {
         let poller = Poller::open()?;
         poller.add_readable(self.around.requests.doorbell.waker(), DOORBELL, false)?;
         for instance in self.services.iter_mut().flat_map(Kept::instances_mut) {
