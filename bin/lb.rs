@@ -4,14 +4,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lb::cli::{self, Command};
-use lb::elastic::discovery;
-use lb::{admin, config, control, observe};
+use lb::elastic::{discovery, managed};
+use lb::{admin, config, control, keeper, observe};
 
 fn main() -> ExitCode {
     let arguments = cli::parse();
     match arguments.command() {
         Command::Check => cli::check(&arguments.config),
         Command::Remote(command) => cli::speak(&arguments.remote, &command),
+        Command::KeepReplica { .. } => keeper::run(),
         Command::Completions { shell } => cli::completions(shell),
         Command::Man { of } => cli::man(of.as_deref()),
         Command::Run => match config::load(&arguments.config) {
@@ -35,7 +36,7 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
         .and_then(|inherited| start(config, path, inherited))
         .map(|(running, rooms)| {
             running.serve(&signals);
-            drop(rooms);
+            rooms.managed.stop();
         });
     if let Err(error) = &outcome {
         log::error!("{error}");
@@ -46,8 +47,9 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
 
 /// The threads beside those of traffic.
 struct Rooms {
-    _admin: Option<admin::AdminThread>,
+    managed: managed::Managed,
     _discovery: discovery::DiscoveryThread,
+    _admin: Option<admin::AdminThread>,
 }
 
 /// Opens everything before anything runs.
@@ -56,24 +58,35 @@ fn start(
     path: &Path,
     mut inherited: control::Inherited,
 ) -> Result<(control::Running, Rooms), String> {
+    fn no_thread<T>(name: &str, started: std::io::Result<T>) -> Result<T, String> {
+        started.map_err(|error| format!("can't start the thread {name}: {error}"))
+    }
     let admin = admin::Admin::open(config, &mut inherited)?;
+    let replicas = inherited.luggage(managed::NAME);
     let mut running = control::start(config, path, inherited).map_err(|error| error.to_string())?;
     if let Some(Ok(Some(address))) = admin.as_ref().map(admin::Admin::address) {
         running.keep_off(address);
     }
     let answer =
         |admin: admin::Admin| admin.start(running.board(), running.commander(), running.admin_connections_max());
-    let thread = admin.map(answer).transpose();
-    let mut thread = thread.map_err(|error| format!("can't start the thread admin: {error}"))?;
-    if let Some(companion) = thread.as_mut().and_then(admin::AdminThread::companion) {
+    let mut admin = no_thread("admin", admin.map(answer).transpose())?;
+    if let Some(companion) = admin.as_mut().and_then(admin::AdminThread::companion) {
         running.accompany(Box::new(companion));
     }
-    let finder = discovery::start(running.board(), running.commander());
-    let finder = finder.map_err(|error| format!("can't start the thread discovery: {error}"))?;
+    let around = managed::Surroundings {
+        board: running.board(),
+        commander: running.commander(),
+        requests: running.replica_requests(),
+        keeper: managed::Surroundings::OWN_PROGRAM.into(),
+    };
+    let managed = no_thread("replicas", managed::Managed::start(around, replicas))?;
+    running.accompany(Box::new(managed.companion()));
+    let finder = no_thread("discovery", discovery::start(running.board(), running.commander()))?;
     running.tell_ready(config);
     let rooms = Rooms {
-        _admin: thread,
+        managed,
         _discovery: finder,
+        _admin: admin,
     };
     Ok((running, rooms))
 }

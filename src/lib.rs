@@ -19,7 +19,8 @@
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
 //! | [`control`] | starts everything, is the only one to change it, stops it |
 //! | [`admin`] | HTTP over the board and the commands of `control`: API, events, metrics, dashboard |
-//! | [`elastic`] | backends that nobody wrote down one by one: found by DNS, a file, HTTP or etcd |
+//! | [`keeper`] | the process between lb and one replica: ends it when lb is gone |
+//! | [`elastic`] | backends that nobody wrote down one by one: found by DNS, a file, HTTP or etcd; replicas that lb keeps alive |
 //! | [`cli`] | the command line of `lb`: what may be typed; the commands that ask a running one; `top` |
 //! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
 //!
@@ -34,6 +35,7 @@
 //! | admin | connections of its own port, history, who listens to events | its epoll set |
 //! | discovery | what was found, the connections to who is asked | its epoll set; a look at a file |
 //! | notify-rs inotify | watches on folders, while a file is followed | the next change |
+//! | replicas | a socket to each replica's keeper | its epoll set |
 //! | signals | nothing | the next signal |
 //! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
 //!
@@ -72,6 +74,7 @@
 //! | what the policies are compared by | `benches/experiments/`: a module each; `policy.rs` has their configurations |
 //! | a command of `lb` | what is typed: `cli/typed.rs`, `cli/examples.rs`; what it asks and prints: `cli/commands.rs` |
 //! | a metric | its name and words: `observe/metrics.rs`; where its figure comes from: `control/metrics.rs`; then `deploy/` |
+//! | when a replica is started or replaced | `elastic/managed/slot.rs`; when it goes: `kept.rs` |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
@@ -86,6 +89,7 @@ pub mod control;
 pub mod echo;
 pub mod elastic;
 pub mod health;
+pub mod keeper;
 pub mod load;
 pub mod observe;
 pub mod page;

@@ -16,7 +16,14 @@ fn the_server_does_what_its_description_says() {
         return tell("skipped: schemathesis isn't installed (pip install schemathesis)");
     }
     let backend = Backend::echo();
-    let config = Config::with_backends(&[("a", backend.address())]);
+    let ports = super::common::free_ports(12);
+    let config = Config::with_backends(&[("a", backend.address())])
+        .and_service("kept")
+        .managed(&format!(
+            "command = [\"tcp_server\", \"{{port}}\"]\nports = \"{}-{}\"",
+            ports.start(),
+            ports.end()
+        ));
     let lb = Balancer::start(&config.admin("listen = \"127.0.0.1:0\""));
     let folder = tempfile::tempdir().unwrap();
     let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/schemathesis.toml");
@@ -30,5 +37,5 @@ fn the_server_does_what_its_description_says() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    lb.finish();
+    lb.finish_with_replicas();
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lb::config::{
     self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord,
-    HashKey, Health, History, Log, Problems, RingHash, Runtime, Service, Sticky,
+    HashKey, Health, History, Log, Managed, Problems, Program, RingHash, Runtime, Service, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -162,6 +162,17 @@ fn parsed(text: &str) -> Config {
 const OF_MAGLEV: [&str; 2] = ["load_factor", "slots"];
 const OF_RING: [&str; 3] = ["load_factor", "hash", "virtual_nodes"];
 const OF_STICKY: [&str; 3] = ["[service.sticky]", "ttl", "size"];
+const OF_MANAGED: [&str; 9] = [
+    "[service.managed]",
+    "command",
+    "ports",
+    "replicas",
+    "restart_delay",
+    "replace_after",
+    "start_timeout",
+    "stop_timeout",
+    "env",
+];
 
 /// The comments of `lb.toml` tell the defaults: with all of them taken as keys, the file means the same.
 #[test]
@@ -176,12 +187,14 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
         "expect_status",
         "send",
         "expect",
+        "working_directory",
+        "user",
         "A",
         "Needed",
         "and",
         "`lb",
     ];
-    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY].concat();
+    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY, &OF_MANAGED].concat();
     let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
     assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
@@ -202,6 +215,11 @@ fn the_commented_keys_of_each_policy_and_of_sticky_show_their_defaults() {
     assert_eq!(parsed(&explicit), parsed(&section));
     assert!(parsed(&section).services[0].sticky.is_some());
     assert_eq!(count, OF_STICKY.len());
+    let (explicit, count) = uncommented(|name| OF_MANAGED.contains(&name));
+    let (section, _) = uncommented(|name| OF_MANAGED[..3].contains(&name));
+    assert_eq!(parsed(&explicit), parsed(&section));
+    assert!(parsed(&section).services[0].managed.is_some());
+    assert_eq!(count, OF_MANAGED.len());
 }
 
 fn good(name: &str) -> Config {
@@ -218,6 +236,22 @@ fn address(text: &str) -> SocketAddr {
 #[test]
 fn every_key_arrives_in_its_value() {
     let ms = Duration::from_millis;
+    let managed = Managed {
+        program: Program {
+            command: ["./server", "--listen", "127.0.0.1:{port}"].map(str::to_owned).to_vec(),
+            env: [("NAME", "{name}"), ("A B", "")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            working_directory: Some("/srv".into()),
+            user: Some("nobody".to_owned()),
+        },
+        ports: 9101..=9199,
+        replicas: 3,
+        restart_delay: ms(500),
+        replace_after: None,
+        start_timeout: ms(60_000),
+        stop_timeout: ms(3_000),
+    };
     let service = Service {
         name: "every.key_of-a-service".to_owned(),
         listen: ["0.0.0.0:9000", "[::1]:9000", "127.0.0.1:0", "127.0.0.1:0"]
@@ -235,6 +269,7 @@ fn every_key_arrives_in_its_value() {
             ttl: Duration::from_secs(3_600),
             size: 5_000,
         }),
+        managed: Some(managed),
         connections_max: Some(1_000),
         connect_timeout: ms(1_500),
         connect_retries: 0,

@@ -32,6 +32,7 @@ mod history;
 mod layers;
 mod lifecycle;
 mod limits;
+mod managed;
 mod metrics;
 mod namespaces;
 mod programs;

@@ -78,6 +78,7 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     let body = match route.action {
         Action::AddBackend => Some(schemas.subschema_for::<api::NewBackend>()),
         Action::ChangeBackend => Some(schemas.subschema_for::<api::BackendChange>()),
+        Action::AddReplicas | Action::RemoveReplicas => Some(schemas.subschema_for::<api::ReplicaChange>()),
         _ => None,
     };
     if let Some(schema) = body {
@@ -106,12 +107,21 @@ fn responses(route: &Route, schemas: &mut SchemaGenerator) -> Value {
     }
     let problem = schemas.subschema_for::<api::Problem>();
     for (status, description) in failures(route) {
-        let content = json!({"application/json": {"schema": problem}});
+        let schema = if status == "400" && is_of_replicas(route.action) {
+            json!({"anyOf": [problem, schemas.subschema_for::<api::ReplicaFailure>()]})
+        } else {
+            json!(problem)
+        };
+        let content = json!({"application/json": {"schema": schema}});
         responses
             .entry(status)
             .or_insert_with(|| json!({"description": description, "content": content}));
     }
     Value::Object(responses)
+}
+
+const fn is_of_replicas(action: Action) -> bool {
+    matches!(action, Action::Replicas | Action::AddReplicas | Action::RemoveReplicas)
 }
 
 /// What can go wrong with it, as statuses.
@@ -127,11 +137,12 @@ fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
             "Too busy, or stopping; a change that took too long may still be carried out",
         ),
     ];
-    if route.path.contains('{')
-        || query::parameters(route.action)
+    let names_service = || {
+        query::parameters(route.action)
             .iter()
             .any(|parameter| parameter.name == "service")
-    {
+    };
+    if route.path.contains('{') || !is_of_replicas(route.action) && names_service() {
         failures.push(("404", "There is none of that name"));
     }
     if route.method != Method::GET {
@@ -143,7 +154,10 @@ fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
     if route.action == Action::Upgrade {
         failures.push(("422", "The new lb can't be started, or failed; the old one goes on"));
     }
-    if matches!(route.action, Action::AddBackend | Action::ChangeBackend) {
+    if matches!(
+        route.action,
+        Action::AddBackend | Action::ChangeBackend | Action::AddReplicas | Action::RemoveReplicas
+    ) {
         failures.extend([
             ("413", "More than 64 KiB"),
             ("415", "Not application/json"),
@@ -174,6 +188,7 @@ fn content(action: Action, schemas: &mut SchemaGenerator) -> Value {
         Action::Backend | Action::AddBackend | Action::ChangeBackend | Action::RemoveBackend => {
             json_of::<api::Backend>(schemas)
         }
+        Action::Replicas | Action::AddReplicas | Action::RemoveReplicas => json_of::<api::ReplicaAnswer>(schemas),
         Action::Reload => json_of::<api::Reloaded>(schemas),
         Action::Upgrade => json_of::<api::Upgraded>(schemas),
         Action::Connections => json_of::<api::Connections>(schemas),

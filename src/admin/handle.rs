@@ -17,10 +17,10 @@ use super::query::Query;
 use super::routes::{self, Action, Asked};
 use super::state::State;
 use super::tokens::Role;
-use super::{assets, describe};
+use super::{assets, describe, replicas};
 use crate::api;
 use crate::config;
-use crate::control::{self, Command, Refusal, RefusalKind};
+use crate::control::{self, Command, Refusal, RefusalKind, ReplicaOrder};
 use crate::observe::METRICS_CONTENT_TYPE;
 use crate::sys::Clock;
 
@@ -86,6 +86,15 @@ async fn answer(state: &Rc<State>, role: Role, parts: &Parts, body: Incoming) ->
                 change,
             };
             order(state, &asked, command).await
+        }
+        Action::Replicas => replicas::ask(state, &query, ReplicaOrder::Tell).await,
+        Action::AddReplicas => {
+            let (count, names) = replicas::parts(read(parts, body).await?);
+            replicas::ask(state, &query, ReplicaOrder::Add { count, names }).await
+        }
+        Action::RemoveReplicas => {
+            let (count, names) = replicas::parts(read(parts, body).await?);
+            replicas::ask(state, &query, ReplicaOrder::Remove { count, names }).await
         }
         Action::Reload => order(state, &asked, Command::Reload).await,
         Action::Upgrade => order(state, &asked, Command::Upgrade).await,
@@ -182,7 +191,7 @@ async fn order(state: &State, asked: &Asked<'_>, command: Command) -> Result<Ans
     Ok(answer::json(status, &backend))
 }
 
-fn refused(refusal: Refusal) -> Failure {
+pub(super) fn refused(refusal: Refusal) -> Failure {
     let Refusal { kind, message, details } = refusal;
     let (status, code) = match kind {
         RefusalKind::UnknownService => (StatusCode::NOT_FOUND, "unknown_service"),

@@ -21,6 +21,7 @@ mod moving;
 mod outgoing;
 mod processes;
 mod query;
+mod replicas;
 mod routes;
 mod seats;
 mod serve;

@@ -72,8 +72,9 @@ struct Reading {
 impl Processes {
     /// Puts what is known into the answer.
     pub(super) fn fill(&self, service: &str, backend: &mut api::Backend) {
-        let known = self.known.get(service).and_then(|known| known.get(&*backend.name));
-        backend.process = known.and_then(|known| known.process);
+        if let Some(known) = self.known.get(service).and_then(|known| known.get(&*backend.name)) {
+            backend.process = known.process;
+        }
     }
 
     /// These are the pages now.

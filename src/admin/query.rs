@@ -45,6 +45,7 @@ pub(super) const fn parameters(action: Action) -> &'static [Parameter] {
                 schema: r#"{"type":"integer","minimum":1,"maximum":1000}"#,
             },
         ],
+        Action::Replicas | Action::AddReplicas | Action::RemoveReplicas => &[SERVICE],
         Action::History => &[
             SERVICE,
             Parameter {

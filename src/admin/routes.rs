@@ -29,6 +29,9 @@ pub(super) enum Action {
     Description,
     Reload,
     Upgrade,
+    Replicas,
+    AddReplicas,
+    RemoveReplicas,
 }
 
 /// An endpoint.
@@ -55,7 +58,7 @@ const fn route(method: Method, path: &'static str, role: Role, action: Action, s
 }
 
 /// All endpoints.
-pub(super) static ROUTES: [Route; 20] = [
+pub(super) static ROUTES: [Route; 23] = [
     route(Method::GET, "/", Role::Nobody, Action::Dashboard, "The dashboard"),
     route(
         Method::GET,
@@ -183,6 +186,27 @@ pub(super) static ROUTES: [Route; 20] = [
         Role::Read,
         Action::Description,
         "This description",
+    ),
+    route(
+        Method::GET,
+        "/rep",
+        Role::Read,
+        Action::Replicas,
+        "The replicas that a service is to have: of the first one that lb keeps alive, if none is named",
+    ),
+    route(
+        Method::POST,
+        "/add",
+        Role::Operate,
+        Action::AddReplicas,
+        "So many replicas more",
+    ),
+    route(
+        Method::DELETE,
+        "/rm",
+        Role::Operate,
+        Action::RemoveReplicas,
+        "So many replicas less: no new connections, and they end when the old ones have, or their drain time is over",
     ),
 ];
 

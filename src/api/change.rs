@@ -81,6 +81,47 @@ pub enum WantedState {
     Maintenance,
 }
 
+/// Replicas to be added or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplicaChange {
+    /// How many; from 1 to 256.
+    #[serde(deserialize_with = "whole")]
+    #[schemars(range(min = 1, max = 256))]
+    pub n: u32,
+    /// The names of some of them, at most `n`; lb chooses the others.
+    #[serde(default)]
+    pub hostnames: Vec<Name>,
+}
+
+/// The replicas that there are to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplicaList {
+    /// How many.
+    #[serde(rename = "N")]
+    pub n: u32,
+    /// Their names.
+    pub replicas: Vec<String>,
+}
+
+/// An answer about replicas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplicaAnswer {
+    /// The replicas.
+    pub message: ReplicaList,
+    /// `successful`.
+    pub status: String,
+}
+
+/// Why replicas can't be told, added or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplicaFailure {
+    /// `<Error>` and one line that a person can act on.
+    pub message: String,
+    /// `failure`.
+    pub status: String,
+}
+
 /// What a reload changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {

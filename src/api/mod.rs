@@ -11,14 +11,18 @@ mod events;
 mod live;
 mod status;
 
-pub use change::{Address, BackendChange, Name, NewBackend, Reloaded, Upgraded, WantedState, Weight};
+pub use change::{
+    Address, BackendChange, Name, NewBackend, Reloaded, ReplicaAnswer, ReplicaChange, ReplicaFailure, ReplicaList,
+    Upgraded, WantedState, Weight,
+};
 pub use events::{
     BackendEvent, BackendSample, ConfigEvent, History, HistoryOfBackend, HistoryOfService, Sample, ServiceSample,
 };
 pub use live::{Connection, ConnectionPhase, Connections, Ended};
 pub use status::{
     Backend, BackendConnections, BackendHealth, BackendState, Bytes, Discovery, FlatBackend, HealthStatus, Healthcheck,
-    Origin, Process, ProcessConnections, ProcessState, Service, ServiceConnections, Status,
+    Origin, Process, ProcessConnections, ProcessState, Replica, ReplicaState, Replicas, Service, ServiceConnections,
+    Status,
 };
 
 use schemars::JsonSchema;

@@ -61,6 +61,9 @@ pub struct Service {
     /// Where more of them are looked for, if anywhere.
     #[serde(default)]
     pub discovery: Option<Discovery>,
+    /// The processes that lb keeps alive for it; left out where it keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
     /// What is otherwise than lb.toml says, in words: what the API changed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<String>,
@@ -77,6 +80,44 @@ pub struct Discovery {
     pub last_error: Option<String>,
     /// How many were found last; they stay while something is wrong.
     pub backends: u64,
+}
+
+/// The processes that lb keeps alive for a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replicas {
+    /// How many there are to be.
+    pub wanted: u32,
+    /// How many take connections.
+    pub running: u32,
+    /// Those that are to be, in the order in which they came.
+    pub replicas: Vec<Replica>,
+}
+
+/// A process that lb keeps alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Replica {
+    /// Its name, which is that of its backend.
+    pub name: String,
+    /// What it is doing.
+    pub state: ReplicaState,
+    /// Its process id; `null` while none runs.
+    pub pid: Option<u32>,
+    /// Where it listens; `null` while none runs.
+    pub port: Option<u16>,
+    /// How often it was started again since it came: it ended, hung, or was to be another program.
+    pub restarts: u32,
+}
+
+/// What a replica is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplicaState {
+    /// It takes connections.
+    Running,
+    /// It was started, and takes none yet.
+    Starting,
+    /// It ended, and is started again after its delay.
+    Waiting,
 }
 
 /// Connections of a service.

@@ -3,7 +3,7 @@
 use super::human::{bytes, counted, grouped, latency, share};
 use super::table::{Cell, Side, Table, style_of};
 use super::text::{shown, word};
-use crate::api::{Backend, BackendState, Service};
+use crate::api::{Backend, BackendState, ReplicaState, Replicas, Service};
 
 /// Of each backend, behind the name of its service where there may be several.
 const COLUMNS: [(&str, Side); 11] = [
@@ -63,6 +63,9 @@ pub(super) fn service(service: &Service) -> String {
     if !service.backends.is_empty() {
         text.push_str(&table.lines("  "));
     }
+    if let Some(replicas) = &service.replicas {
+        text.push_str(&kept(replicas));
+    }
     text.extend(troubles(service, "  "));
     if let Some(discovery) = &service.discovery {
         let (kind, count) = (shown(&discovery.kind), discovery.backends);
@@ -74,6 +77,33 @@ pub(super) fn service(service: &Service) -> String {
     }
     let differences = service.differences.iter();
     text.extend(differences.map(|difference| format!("  not as in the file: {}\n", shown(difference))));
+    text
+}
+
+/// What lb keeps alive, and who of it doesn't run.
+fn kept(replicas: &Replicas) -> String {
+    let restarts: u64 = replicas
+        .replicas
+        .iter()
+        .map(|replica| u64::from(replica.restarts))
+        .sum();
+    let mut text = format!(
+        "  replicas: {} of {} running, {}\n",
+        replicas.running,
+        replicas.wanted,
+        counted(restarts, "restart")
+    );
+    for replica in replicas
+        .replicas
+        .iter()
+        .filter(|replica| replica.state != ReplicaState::Running)
+    {
+        let (name, state) = (shown(&replica.name), word(&replica.state));
+        text.push_str(&format!(
+            "  replica {name} is {state}, {}\n",
+            counted(u64::from(replica.restarts), "restart")
+        ));
+    }
     text
 }
 

@@ -105,11 +105,14 @@ pub(super) fn balance(table: &Table, findings: &mut Findings) -> Option<Balance>
 }
 
 /// Finds a wheel that hasn't room for its backends, or has too many points for them.
-pub(super) fn find_misfit(table: &Table, balance: Balance, backends: &[Backend], findings: &mut Findings) {
-    let shapes: Vec<(u16, bool)> = backends
-        .iter()
-        .map(|backend| (backend.weight, backend.backup))
-        .collect();
+pub(super) fn find_misfit(
+    table: &Table,
+    balance: Balance,
+    (backends, replicas): (&[Backend], usize),
+    findings: &mut Findings,
+) {
+    let of_file = backends.iter().map(|backend| (backend.weight, backend.backup));
+    let shapes: Vec<(u16, bool)> = of_file.chain((0..replicas).map(|_| (1, false))).collect();
     let Some(Misfit { key, found, wanted }) = balance.misfit(&shapes) else {
         return;
     };

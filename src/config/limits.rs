@@ -56,6 +56,16 @@ pub const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Durati
 pub const STICKY_TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24 * 30);
 /// 18 bytes each: 180 MB.
 pub const STICKY_SIZE_MAX: u32 = 10_000_000;
+/// Replicas of a service: each is two processes. More than that belong on several machines.
+pub const REPLICAS_MAX: usize = 256;
+/// And those of it that are on their way out beside them.
+pub const REPLICAS_LEAVING_MAX: usize = 16;
+/// Words of a command, and variables of its environment.
+pub const COMMAND_WORDS_MAX: usize = 256;
+/// Bytes of a command or an environment together: both go to the process that starts it in one message.
+pub const COMMAND_BYTES_MAX: usize = 32 << 10;
+/// Until a replica is started again, taken for hung, or ended by force.
+pub const REPLICA_SPAN: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
 /// Slots of a wheel, 4 bytes each, built anew at each change of the pool. At most this many for each service.
 pub const SLOTS_MAX: u32 = 1 << 22;
 /// Of one backend.

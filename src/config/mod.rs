@@ -15,6 +15,7 @@ mod history;
 mod limits;
 mod listed;
 mod load;
+mod managed;
 mod misfit;
 mod outline;
 mod problems;
@@ -34,7 +35,7 @@ pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
-    Health, History, Listed, Log, RingHash, Runtime, Service, Sticky,
+    Health, History, Listed, Log, Managed, Program, RingHash, Runtime, Service, Sticky,
 };
 
 use problems::Findings;

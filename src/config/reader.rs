@@ -75,6 +75,11 @@ impl<'d, 't> Table<'d, 't> {
         }
     }
 
+    /// Whether the file has it.
+    pub(super) const fn is_there(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// The value of a key, if it is there.
     pub(super) fn get(&self, key: &str) -> Option<Field<'d, 't>> {
         self.entries?
@@ -237,6 +242,19 @@ impl<'d, 't> Field<'d, 't> {
             );
         }
         table
+    }
+
+    /// The keys of a table that may hold any, each with its place and value.
+    pub(super) fn entries(&self, wanted: &str, findings: &mut Findings) -> Vec<(&'d str, usize, Self)> {
+        let Some(table) = self.value.as_table() else {
+            self.refuse_type(wanted, "", findings);
+            return Vec::new();
+        };
+        let entries = table.iter().map(|(key, value)| {
+            let name: &str = key.get_ref();
+            (name, key.span().start, Self::new(join(&self.path, name), value))
+        });
+        entries.collect()
     }
 
     /// The tables of `[[section]]`, each with its place and path.

@@ -12,11 +12,11 @@ use toml::de::DeTable;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
-use super::shapes::{ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LOG, RUNTIME, SERVICE};
+use super::shapes::{ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LOG, MANAGED, RUNTIME, SERVICE};
 use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
 use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
-use super::{admin, balance, discovery, health, history};
+use super::{admin, balance, discovery, health, history, managed};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -135,11 +135,23 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         .get("discovery")
         .map(|_| table.section("discovery", &DISCOVERY, findings));
     let discovery = found.as_ref().map(|table| discovery::discovery(table, findings));
-    let backends = backends(table, whole, findings);
+    let managed = table
+        .get("managed")
+        .map(|_| managed::managed(&table.section("managed", &MANAGED, findings), findings));
+    let backends = backends(table, managed.is_none() && discovery.is_none(), whole, findings);
+    let replicas = managed
+        .iter()
+        .flatten()
+        .map(|managed| usize::from(managed.replicas))
+        .sum();
     if let Some(balance) = balance {
-        balance::find_misfit(table, balance, &backends, findings);
+        balance::find_misfit(table, balance, (&backends, replicas), findings);
         if let Some(field) = table.get("balance") {
-            whole.count_slots(balance::slots(balance, backends.len()), &field, findings);
+            whole.count_slots(
+                balance::slots(balance, backends.len().saturating_add(replicas)),
+                &field,
+                findings,
+            );
         }
     }
     Some(Service {
@@ -156,6 +168,10 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         half_close_timeout,
         health: health?,
         discovery: discovery.map_or(Some(None), |found| found.map(Some))?,
+        managed: match managed {
+            None => None,
+            Some(managed) => Some(managed?),
+        },
         backends,
     })
 }
@@ -179,17 +195,17 @@ fn listen(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Sock
     addresses
 }
 
-fn backends(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Vec<Backend> {
+/// `are_needed`: nobody else brings any.
+fn backends(table: &Table, are_needed: bool, whole: &mut Whole, findings: &mut Findings) -> Vec<Backend> {
     let wanted = format!("at least one {} section", BACKEND.header);
     let Some(field) = table.get("backend") else {
-        // Who finds backends, needs none to begin with.
-        if table.get("discovery").is_none() {
+        if are_needed {
             table.missing("backend", &wanted, findings);
         }
         return Vec::new();
     };
     let tables = field.sections(BACKEND.header, findings);
-    if field.is_empty_array() {
+    if are_needed && field.is_empty_array() {
         field.refuse(&wanted, "", findings);
     }
     let mut names = Unique::default();

@@ -76,6 +76,7 @@ pub(super) const SERVICE: Shape = Shape {
         ("health", HEALTH.header),
         ("sticky", STICKY.header),
         ("discovery", DISCOVERY.header),
+        ("managed", MANAGED.header),
         ("backend", BACKEND.header),
     ],
 };
@@ -130,6 +131,24 @@ pub(super) const DISCOVERY: Shape = Shape {
     tables: &[],
 };
 
+/// `[service.managed]`.
+pub(super) const MANAGED: Shape = Shape {
+    header: "[service.managed]",
+    keys: &[
+        "command",
+        "ports",
+        "replicas",
+        "restart_delay",
+        "replace_after",
+        "start_timeout",
+        "stop_timeout",
+        "env",
+        "working_directory",
+        "user",
+    ],
+    tables: &[],
+};
+
 /// `[[service.backend]]`.
 pub(super) const BACKEND: Shape = Shape {
     header: "[[service.backend]]",
@@ -152,6 +171,6 @@ pub(super) const LISTED: Shape = Shape {
 };
 
 /// All of lb.toml.
-pub(super) const ALL: [&Shape; 10] = [
-    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &BACKEND, &DISCOVERY,
+pub(super) const ALL: [&Shape; 11] = [
+    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &MANAGED, &BACKEND, &DISCOVERY,
 ];

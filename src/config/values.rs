@@ -5,7 +5,9 @@
 //!
 //! May not: hold a place in a text, or a value that still needs a check.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +35,12 @@ impl Config {
     /// Backends of all services.
     pub fn backends(&self) -> usize {
         self.services.iter().map(|service| service.backends.len()).sum()
+    }
+
+    /// Processes of all services that may run at once, those on their way out among them.
+    pub fn replicas_max(&self) -> usize {
+        let managed = self.services.iter().filter_map(|service| service.managed.as_ref());
+        managed.map(Managed::processes_max).sum()
     }
 }
 
@@ -134,6 +142,8 @@ pub struct Service {
     pub health: Health,
     /// Where more backends are listed; `None` = there is no `[service.discovery]`.
     pub discovery: Option<Discovery>,
+    /// Backends that lb keeps alive itself; `None` = there is no `[service.managed]`.
+    pub managed: Option<Managed>,
     /// Every `[[service.backend]]`, in the order of the file; names unique.
     pub backends: Vec<Backend>,
 }
@@ -258,6 +268,53 @@ pub enum Check {
         /// What must come back first.
         expect: Vec<u8>,
     },
+}
+
+/// `[service.managed]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Managed {
+    /// What is started.
+    pub program: Program,
+    /// Where a replica may listen, each on a port of its own; never empty.
+    pub ports: RangeInclusive<u16>,
+    /// How many there are to be: at least 1, at most [`REPLICAS_MAX`](super::REPLICAS_MAX), and no more than ports.
+    pub replicas: u16,
+    /// From the end of one to its next start.
+    pub restart_delay: Duration,
+    /// One that runs and is down for so long is replaced; `None` = "off".
+    pub replace_after: Option<Duration>,
+    /// One that takes no connection so long after its start is started anew.
+    pub start_timeout: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub stop_timeout: Duration,
+}
+
+impl Managed {
+    /// Ports there are.
+    #[must_use]
+    pub fn ports_count(&self) -> usize {
+        self.ports.len()
+    }
+
+    /// Processes that may run at once: each holds its port until it is gone.
+    #[must_use]
+    pub fn processes_max(&self) -> usize {
+        self.ports_count()
+            .min(super::REPLICAS_MAX.saturating_add(super::REPLICAS_LEAVING_MAX))
+    }
+}
+
+/// A program as it is started; `{port}` and `{name}` stand for those of a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The program and its arguments; at least the program.
+    pub command: Vec<String>,
+    /// Set beside what lb itself has.
+    pub env: BTreeMap<String, String>,
+    /// `None` = lb's own.
+    pub working_directory: Option<PathBuf>,
+    /// A name or a number; `None` = lb's own.
+    pub user: Option<String>,
 }
 
 /// A backend in a list that somebody else keeps.

@@ -4,16 +4,18 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::metrics::render_metrics;
 use arc_swap::ArcSwap;
 
+use super::provide::Bringer;
 use super::view;
 use crate::api;
 use crate::config;
 use crate::observe::{End, Found, ProcessCounters};
+use crate::pool::{Admin, Health};
 use crate::service::Service;
 use crate::sys::Clock;
 use crate::types::{HttpUrl, Moment, SessionKey, WorkerId};
@@ -74,6 +76,29 @@ pub struct Board {
     pub(super) watchers: ArcSwap<Vec<Watcher>>,
     /// By service.
     pub(super) discoveries: ArcSwap<HashMap<String, api::Discovery>>,
+    /// Services that are gone from the file and have sessions still.
+    pub(super) departing: ArcSwap<Vec<Arc<Service>>>,
+    /// By service.
+    pub(super) replicas: ArcSwap<HashMap<String, KeptReplicas>>,
+    pub(super) drain_timeout_ms: AtomicU64,
+}
+
+/// What whoever keeps a service's replicas shows of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeptReplicas {
+    /// How many, and what each is doing.
+    pub replicas: api::Replicas,
+    /// What their processes use, by the name of the backend.
+    pub processes: HashMap<String, api::Process>,
+}
+
+/// A backend that somebody brought while lb runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Since when it is down; `None` = it isn't, or it is on its way out.
+    pub down_since: Option<Moment>,
 }
 
 /// Whom an event is told.
@@ -83,14 +108,73 @@ impl Board {
     /// Everything.
     #[must_use]
     pub fn status(&self) -> api::Status {
-        view::status(self)
+        let mut status = view::status(self);
+        for service in &mut status.services {
+            self.add_replicas(service);
+        }
+        status
     }
 
     /// One service.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<api::Service> {
         let services = self.services.load();
-        find(&services, name).map(|shown| view::service(shown, &self.discoveries.load(), &view::Now::read()))
+        let mut service =
+            find(&services, name).map(|shown| view::service(shown, &self.discoveries.load(), &view::Now::read()))?;
+        self.add_replicas(&mut service);
+        Some(service)
+    }
+
+    /// What is known of its replicas.
+    fn add_replicas(&self, service: &mut api::Service) {
+        if let Some(kept) = self.replicas.load().get(&service.name) {
+            service.replicas = Some(kept.replicas.clone());
+            for backend in service.backends.iter_mut().filter(is_replica) {
+                backend.process = kept.processes.get(&backend.name).copied();
+            }
+        }
+    }
+
+    /// Whoever keeps them shows them, by service.
+    pub fn show_replicas(&self, replicas: HashMap<String, KeptReplicas>) {
+        self.replicas.store(Arc::new(replicas));
+    }
+
+    /// The backends that `bringer` brought to the services of a name, those on their way out and those of a service that is gone from
+    /// the file among them.
+    #[must_use]
+    pub fn brought(&self, service: &str, bringer: Bringer) -> Vec<Brought> {
+        let (services, departing) = (self.services.load(), self.departing.load());
+        let shown = services.iter().map(|shown| &shown.service);
+        let named = shown.chain(departing.iter()).filter(|found| *found.name == *service);
+        let mut brought = Vec::new();
+        for service in named {
+            let balancer = service.balancer();
+            let members = balancer.pool().members().iter();
+            brought.extend(
+                members
+                    .filter(|member| member.origin == bringer.origin())
+                    .map(|member| {
+                        let is_down = member.admin != Admin::Leaving && member.health == Health::Down;
+                        Brought {
+                            address: member.backend.address.0,
+                            down_since: is_down.then_some(member.health_since),
+                        }
+                    }),
+            );
+        }
+        brought
+    }
+
+    /// How long the sessions of a backend that is removed may live.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms.load(Relaxed))
+    }
+
+    pub(super) fn tell_drain_timeout(&self, span: Duration) {
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.drain_timeout_ms.store(span, Relaxed);
     }
 
     /// One backend; the outer `None`: no such service.
@@ -100,7 +184,11 @@ impl Board {
         let shown = find(&services, service)?;
         let balancer = shown.service.balancer();
         let member = view::listed(balancer.pool()).find(|member| *member.backend.name == *name);
-        Some(member.map(|member| view::backend(member, &view::Now::read())))
+        let mut backend = member.map(|member| view::backend(member, &view::Now::read()));
+        if let (Some(backend), Some(kept)) = (backend.as_mut().filter(is_replica), self.replicas.load().get(service)) {
+            backend.process = kept.processes.get(name).copied();
+        }
+        Some(backend)
     }
 
     /// Whether a service has this name.
@@ -265,9 +353,15 @@ impl Board {
         Clock::now().since(self.started)
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    /// Whether lb is stopping.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
         self.is_draining.load(Relaxed)
     }
+}
+
+fn is_replica(backend: &&mut api::Backend) -> bool {
+    backend.origin == api::Origin::Managed
 }
 
 fn find<'s>(services: &'s [Shown], name: &str) -> Option<&'s Shown> {

@@ -16,6 +16,8 @@ const ADMIN_MAX: u64 = 64;
 const RACES_MAX: u64 = 128;
 /// Pipes are two descriptors each; this many make splicing possible for that many busy directions at once.
 const PIPES_MAX: u64 = 512;
+/// While replicas are started and looked at: both ends of a pair, std's own pipe, a file of /proc, a connect.
+const FDS_OF_STARTING: u64 = 8;
 /// Of a process that takes all sessions it can carry, one descriptor in so many goes to pipes: copying is slower, not worse.
 const PIPE_SHARE: u64 = 40;
 /// Below this, nothing useful is left.
@@ -45,6 +47,8 @@ pub struct Parts {
     pub listeners: usize,
     /// Of all services.
     pub backends: usize,
+    /// Processes that may be kept alive.
+    pub replicas: usize,
     /// Whether there is an admin port.
     pub has_admin: bool,
 }
@@ -89,6 +93,7 @@ impl Budget {
             workers,
             listeners,
             backends,
+            replicas,
             has_admin,
         } = parts;
         let workers = u64::from(workers.max(1));
@@ -110,7 +115,8 @@ impl Budget {
             .saturating_add(u64::try_from(listeners).unwrap_or(u64::MAX))
             .saturating_add(probes)
             .saturating_add(admin.saturating_mul(2))
-            .saturating_add(races);
+            .saturating_add(races)
+            .saturating_add(replica_fds(replicas));
         let left = fd_limit.saturating_sub(fixed);
         let pipe_fds_min = left.checked_div(PIPE_SHARE).unwrap_or(0);
         let carried = left.saturating_sub(pipe_fds_min).checked_div(2).unwrap_or(0);
@@ -138,6 +144,12 @@ impl Budget {
     }
 }
 
+/// One a replica, to its keeper.
+fn replica_fds(replicas: usize) -> u64 {
+    let starting = if replicas > 0 { FDS_OF_STARTING } else { 0 };
+    u64::try_from(replicas).unwrap_or(u64::MAX).saturating_add(starting)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +159,7 @@ mod tests {
         workers: 2,
         listeners: 1,
         backends: 3,
+        replicas: 0,
         has_admin: true,
     };
 
@@ -181,14 +194,14 @@ mod tests {
     proptest! {
         #[test]
         fn the_worst_case_fits_under_the_limit(
-            fd_limit in 0..2_000_000_u64, wanted: Option<u16>, workers in 1..64_u16, listeners in 1..50_usize, backends in 1..5000_usize, has_admin: bool,
+            fd_limit in 0..2_000_000_u64, wanted: Option<u16>, workers in 1..64_u16, listeners in 1..50_usize, backends in 1..5000_usize, replicas in 0..600_usize, has_admin: bool,
         ) {
-            if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), Parts { workers, listeners, backends, has_admin }) {
+            if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), Parts { workers, listeners, backends, replicas, has_admin }) {
                 let workers = u64::from(workers);
                 let worst = BASE_FDS + FDS_PER_WORKER * workers + listeners as u64 + u64::from(budget.probes_max)
                     + 2 * u64::from(budget.admin_max)
                     + u64::from(budget.races_per_worker) * workers
-                    + 2 * u64::from(budget.pipes_per_worker) * workers + 2 * u64::from(budget.sessions_max);
+                    + 2 * u64::from(budget.pipes_per_worker) * workers + 2 * u64::from(budget.sessions_max) + replica_fds(replicas);
                 prop_assert!(worst <= fd_limit, "{worst} of {fd_limit}: {budget:?}");
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 
 use super::provide::{Bringer, Provided};
+use super::replicas::Replicas;
 use crate::api;
 use crate::config;
 
@@ -104,7 +105,8 @@ pub enum RefusalKind {
 }
 
 impl Refusal {
-    pub(super) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+    /// In a word and in words.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -112,11 +114,13 @@ impl Refusal {
         }
     }
 
-    fn busy() -> Self {
+    pub(super) fn busy() -> Self {
         Self::new(RefusalKind::Busy, "too many changes are waiting; try again in a moment")
     }
 
-    pub(super) fn stopping() -> Self {
+    /// Nothing can be changed any more.
+    #[must_use]
+    pub fn stopping() -> Self {
         Self::new(RefusalKind::Stopping, "lb is stopping; nothing can be changed any more")
     }
 }
@@ -135,9 +139,18 @@ pub(super) const REQUESTS_QUEUED: usize = 1024;
 
 /// Whom to ask; cheap to clone.
 #[derive(Clone)]
-pub struct Commander(pub(super) Sender<Request>);
+pub struct Commander {
+    pub(super) requests: Sender<Request>,
+    pub(super) replicas: Replicas,
+}
 
 impl Commander {
+    /// Whom to ask about replicas.
+    #[must_use]
+    pub const fn replicas(&self) -> &Replicas {
+        &self.replicas
+    }
+
     /// Asks; `reply` is called on the control thread, so it must be quick and may not block. It is dropped without being called if
     /// that thread ends first.
     pub fn ask(&self, command: Command, reply: impl FnOnce(Outcome) + Send + 'static) {
@@ -145,7 +158,7 @@ impl Commander {
             command,
             reply: Box::new(reply),
         };
-        match self.0.try_send(request) {
+        match self.requests.try_send(request) {
             Ok(()) => {}
             Err(TrySendError::Full(request)) => (request.reply)(Err(Refusal::busy())),
             Err(TrySendError::Disconnected(request)) => (request.reply)(Err(Refusal::stopping())),

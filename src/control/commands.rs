@@ -275,7 +275,11 @@ impl Running {
             }
             overdue.extend(departing.steering.see_off(&departing.service, &self.board, now));
         }
+        let count = self.departing.len();
         self.departing.retain(|departing| !departing.is_gone());
+        if self.departing.len() != count {
+            self.show_departing();
+        }
         if !overdue.is_empty() {
             let overdue = Arc::new(overdue);
             for worker in &self.worker_handles {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 pub struct Luggage {
     /// What it says of itself.
     pub state: serde_json::Value,
-    /// Stream sockets that go with it.
+    /// Sockets that go with it.
     pub descriptors: Vec<OwnedFd>,
 }
 

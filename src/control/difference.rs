@@ -159,6 +159,7 @@ pub(super) fn keys(before: &config::Service, after: &config::Service) -> Vec<Str
     );
     differs("[service.health]", before.health != after.health);
     differs("[service.discovery]", before.discovery != after.discovery);
+    differs("[service.managed]", before.managed != after.managed);
     words
 }
 

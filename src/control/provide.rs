@@ -30,7 +30,7 @@ pub enum Bringer {
 }
 
 impl Bringer {
-    const fn origin(self) -> Origin {
+    pub(super) const fn origin(self) -> Origin {
         match self {
             Self::Managed => Origin::Managed,
             Self::Discovery => Origin::Discovery,

@@ -127,7 +127,8 @@ impl Running {
         let parts = Parts {
             workers: self.workers_count,
             listeners: sockets.count(),
-            backends: config.backends(),
+            backends: config.backends().saturating_add(config.replicas_max()),
+            replicas: config.replicas_max(),
             has_admin: self.config.admin.listen != config::AdminListen::Off,
         };
         Budget::new(sys::fd_limit(), config.runtime.connections_max, parts).map_err(StartError::Budget)
@@ -219,7 +220,13 @@ impl Running {
         self.acceptor_orders.give(sockets.listeners(&self.services));
         self.sockets = sockets;
         let shown: Vec<Shown> = shown(config, &self.services, &self.sockets);
+        self.show_departing();
         self.board.show(shown);
+    }
+
+    pub(super) fn show_departing(&self) {
+        let departing = self.departing.iter().map(|departing| Arc::clone(&departing.service));
+        self.board.departing.store(Arc::new(departing.collect()));
     }
 
     /// A service that goes on, with what changes of it. Those that go have until `deadline`.
@@ -341,6 +348,7 @@ impl Running {
         };
         differs(before.log.level != after.log.level, level);
         self.drain_timeout = after.runtime.drain_timeout;
+        self.board.tell_drain_timeout(self.drain_timeout);
         observe::set_log_level(after.log.level);
         words
     }

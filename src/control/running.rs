@@ -14,6 +14,7 @@ use super::command::{Commander, Request};
 use super::companion::Companion;
 use super::inherited::{Predecessor, READY};
 use super::reload::Departing;
+use super::replicas::ReplicaRequests;
 use super::signals::Signal;
 use super::sockets::Sockets;
 use super::steering::Steering;
@@ -88,6 +89,7 @@ pub struct Running {
     pub(super) prober_orders: ProberOrders,
     pub(super) requests: Receiver<Request>,
     pub(super) commander: Commander,
+    pub(super) replica_requests: ReplicaRequests,
     pub(super) board: Arc<Board>,
     pub(super) admin_connections_max: u32,
     pub(super) process: Arc<Limiter>,
@@ -160,6 +162,12 @@ impl Running {
     #[must_use]
     pub fn commander(&self) -> Commander {
         self.commander.clone()
+    }
+
+    /// What is asked of whoever keeps the replicas.
+    #[must_use]
+    pub fn replica_requests(&self) -> ReplicaRequests {
+        self.replica_requests.clone()
     }
 
     /// The control loop: runs until a signal asks to stop, then drains and stops everything.

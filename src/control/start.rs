@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use super::board::{Board, Shown};
 use super::budget::{Budget, BudgetError, Parts};
 use super::command::{Commander, REQUESTS_QUEUED};
 use super::inherited::Inherited;
+use super::replicas::Replicas;
 use super::running::{AcceptorOrders, ProberOrders, Running};
 use super::sockets::Sockets;
 use super::watchdog::{AcceptorPulse, Watchdog};
@@ -113,7 +114,8 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
     let parts = Parts {
         workers: workers_count,
         listeners: sockets.count(),
-        backends: targets.len(),
+        backends: targets.len().saturating_add(config.replicas_max()),
+        replicas: config.replicas_max(),
         has_admin: config.admin.listen != config::AdminListen::Off,
     };
     let wanted = config.runtime.connections_max;
@@ -167,6 +169,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         doorbell: Arc::clone(&prober_doorbell),
     };
     let (request, requests) = bounded(REQUESTS_QUEUED);
+    let (replicas, replica_requests) = Replicas::new()?;
     let board = Arc::new(Board {
         services: ArcSwap::from_pointee(shown(config, &services, &sockets)),
         started: Clock::now(),
@@ -175,7 +178,11 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         is_draining: AtomicBool::new(false),
         watchers: ArcSwap::default(),
         discoveries: ArcSwap::default(),
+        departing: ArcSwap::default(),
+        replicas: ArcSwap::default(),
+        drain_timeout_ms: AtomicU64::new(0),
     });
+    board.tell_drain_timeout(config.runtime.drain_timeout);
     let prober = Prober {
         targets: RefCell::new(targets.into_iter().map(|target| (target.backend.id, target)).collect()),
         orders: ordered,
@@ -203,7 +210,11 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         next_backend,
         prober_orders,
         requests,
-        commander: Commander(request),
+        commander: Commander {
+            requests: request,
+            replicas,
+        },
+        replica_requests,
         board,
         admin_connections_max: budget.admin_max,
         process,

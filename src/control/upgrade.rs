@@ -199,11 +199,11 @@ impl Running {
         if let Err(error) = upgrade.stream.shutdown(std::net::Shutdown::Both) {
             log::debug!("upgrade: {error}");
         }
-        if let Ok(Progress::Ready) = upgrade.progress.recv_timeout(TRIAL) {
+        match upgrade.progress.recv_timeout(TRIAL) {
             // It was ready at that very moment: it sees that it is alone, and goes on.
-            return self.leave();
+            Ok(Progress::Ready) => self.leave(),
+            _ => self.take_back(),
         }
-        self.upgrade = None;
     }
 }
 

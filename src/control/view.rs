@@ -76,6 +76,7 @@ pub(super) fn service(shown: &Shown, discoveries: &HashMap<String, api::Discover
         backends: listed(balancer.pool()).map(|member| backend(member, now)).collect(),
         discovery: discoveries.get(&*service.name).cloned(),
         differences: differences(&shown.settings, balancer.pool()),
+        replicas: None,
     }
 }
 

@@ -1,7 +1,7 @@
-//! Backends that nobody wrote down one by one: found, or kept alive by lb itself.
+//! Backends that nobody wrote down one by one: found, or kept alive by lb itself. Each part is a thread of its own, started by `bin/lb.rs`,
+//! that says which backends it brings ([`Command::Provide`](crate::control::Command)), and reads what is from `control`'s board.
 //!
-//! Each part says which backends there are, and has `control` put that in force (`Command::Provide`). Started by `bin/lb.rs`.
-//!
-//! May not: change a pool itself, stand in the way of a connection, share a lock with the data path.
+//! May not: touch a pool, a session or a listener; share a lock with the data path; hold up the control thread.
 
 pub mod discovery;
+pub mod managed;

@@ -19,7 +19,7 @@ const NAMELESS: &str = "unknown";
 /// At most so many are looked at: more than any configuration has.
 const COUNT_MAX: usize = 4096;
 
-/// A stream socket that this process was started with.
+/// A socket that this process was started with: of TCP, or of streams or packets within the machine.
 #[derive(Debug)]
 pub struct InheritedSocket {
     /// What whoever started it calls it.
@@ -38,7 +38,7 @@ impl InheritedSocket {
 }
 
 /// The sockets that this process was started with, each once: to be called first of all, since it also removes the variables that
-/// tell of them. What is no stream socket is left alone, and said in words: nobody logs yet.
+/// tell of them. What is no socket of a kind that lb knows is left alone, and said in words: nobody logs yet.
 #[must_use]
 pub fn inherited_sockets() -> Vec<Result<InheritedSocket, String>> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
@@ -47,9 +47,11 @@ pub fn inherited_sockets() -> Vec<Result<InheritedSocket, String>> {
     let mut sockets = Vec::new();
     for place in 0..found.len().min(COUNT_MAX) {
         let name = names.next().filter(|name| !name.is_empty()).unwrap_or(NAMELESS);
-        // One of the two fits every stream socket, whether it listens or not.
+        // One of them fits, whether it listens or not.
         let tcp = found.take_tcp_listener(place).map(|taken| taken.map(OwnedFd::from));
-        let taken = tcp.or_else(|_| found.take_unix_listener(place).map(|taken| taken.map(OwnedFd::from)));
+        let taken = tcp
+            .or_else(|_| found.take_unix_listener(place).map(|taken| taken.map(OwnedFd::from)))
+            .or_else(|_| found.take_custom(place, libc::AF_UNIX, libc::SOCK_SEQPACKET, "socket of packets"));
         match taken {
             Ok(Some(socket)) => sockets.push(Ok(InheritedSocket {
                 name: name.to_owned(),

@@ -26,7 +26,7 @@ pub use listen::{accept, is_own, listen};
 pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
-pub use raw::{round_trip, run_when_idle, unacknowledged_bytes, wake_without_preempting};
+pub use raw::{bind_to_caller, round_trip, run_when_idle, unacknowledged_bytes, wake_without_preempting};
 pub use socket::{acknowledge, begin_connect, finish_write, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop};
 pub use unix::listen_unix;

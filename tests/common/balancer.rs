@@ -173,6 +173,13 @@ impl Balancer {
         self.check_stopped()
     }
 
+    /// The end of a test with replicas, which hold descriptors: it stops when asked, and what it tells adds up.
+    pub(crate) fn finish_with_replicas(mut self) -> Closing {
+        self.is_checked = true;
+        self.program.signal(Signal::TERM);
+        self.check_stopped()
+    }
+
     /// For a test that has told it to stop by itself.
     pub(crate) fn finish_stopped(mut self) -> Closing {
         self.is_checked = true;

@@ -18,6 +18,7 @@ struct Service {
     listen: String,
     lines: String,
     health: String,
+    managed: String,
     backends: String,
 }
 
@@ -28,6 +29,7 @@ impl Service {
             listen: listen.to_owned(),
             lines: String::new(),
             health: "kind = \"off\"".to_owned(),
+            managed: String::new(),
             backends: String::new(),
         }
     }
@@ -103,12 +105,24 @@ impl Config {
         self
     }
 
+    /// The lines of `[service.managed]`; there is none without.
+    pub(crate) fn managed(mut self, lines: &str) -> Self {
+        self.last().managed = format!("[service.managed]\n{lines}");
+        self
+    }
+
     pub(crate) fn backend(mut self, name: &str, address: SocketAddr, lines: &str) -> Self {
         writeln!(
             self.last().backends,
             "[[service.backend]]\nname = \"{name}\"\naddress = \"{address}\"\n{lines}"
         )
         .unwrap();
+        self
+    }
+
+    /// The last service by another name.
+    pub(crate) fn renamed(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.last().name);
         self
     }
 
@@ -127,12 +141,13 @@ impl Config {
             listen,
             lines,
             health,
+            managed,
             backends,
         } in &self.services
         {
             writeln!(
                 text,
-                "[[service]]\nname = \"{name}\"\nlisten = {listen}\n{lines}\n[service.health]\n{health}\n{backends}"
+                "[[service]]\nname = \"{name}\"\nlisten = {listen}\n{lines}\n[service.health]\n{health}\n{managed}\n{backends}"
             )
             .unwrap();
         }

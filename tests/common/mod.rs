@@ -10,6 +10,7 @@ mod http;
 mod namespace;
 mod noise;
 mod peer;
+mod ports;
 mod proc;
 mod program;
 
@@ -20,13 +21,14 @@ use crossbeam_channel::after;
 use rustix::process::{Resource, Rlimit};
 
 pub(crate) use backend::{Backend, Blackhole, Refusing};
-pub(crate) use balancer::{Balancer, lb_command, tcp_server};
+pub(crate) use balancer::{Balancer, Closing, lb_command, tcp_server};
 pub(crate) use browser::Browser;
 pub(crate) use config::Config;
 pub(crate) use http::Http;
 pub(crate) use namespace::Namespace;
 pub(crate) use peer::{Peer, expect_refusal, greeted_by};
-pub(crate) use proc::Process;
+pub(crate) use ports::free_ports;
+pub(crate) use proc::{Process, children_of, everybody};
 pub(crate) use program::{Program, Signal};
 
 /// How long anything may take that should happen at once: long, because the machine may be busy with other tests.

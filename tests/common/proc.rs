@@ -90,3 +90,39 @@ impl Process {
         self.cpu() - before
     }
 }
+
+/// A line of the list of processes.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) session: u32,
+    /// With blanks between its words.
+    pub(crate) command: String,
+}
+
+/// Who runs now; zombies don't.
+pub(crate) fn everybody() -> Vec<Listed> {
+    let entries = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let listed = entries.filter_map(|pid: u32| {
+        let process = Process(pid);
+        let stat = process.read("stat");
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let command = process.read("cmdline").replace('\0', " ");
+        let is_alive = !matches!(fields[0], "Z" | "X");
+        is_alive.then(|| Listed {
+            pid,
+            parent: fields[1].parse().unwrap(),
+            session: fields[3].parse().unwrap(),
+            command: command.trim_end().to_owned(),
+        })
+    });
+    listed.collect()
+}
+
+/// The children of a process.
+pub(crate) fn children_of(pid: u32) -> Vec<Listed> {
+    everybody().into_iter().filter(|listed| listed.parent == pid).collect()
+}

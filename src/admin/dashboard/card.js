@@ -9,6 +9,13 @@ const MARGIN = 8;
 
 const ORIGINS = { config: "lb.toml", api: "the API", managed: "kept alive by lb", discovery: "discovery" };
 
+/// Who brought it, and how often lb has started it again.
+function origin(service, { name, origin }) {
+  const restarts = service.replicas?.replicas.find((replica) => replica.name === name)?.restarts ?? 0;
+  const again = restarts > 0 ? `, ${count(restarts)} ${restarts === 1 ? "restart" : "restarts"}` : "";
+  return `${ORIGINS[origin] ?? String(origin)}${again}`;
+}
+
 export class Card {
   #card = byId("card");
   #title = el("h3");
@@ -134,7 +141,7 @@ function facts(service, backend, now) {
     ["Bytes", `${bytes(backend.bytes.to_backend)} to it, ${bytes(backend.bytes.to_client)} to clients`],
     ["Last check", health.last_check ? ago(health.last_check, now) : "none"],
     ["Last error", health.last_error ?? "none"],
-    ["Origin", ORIGINS[backend.origin] ?? String(backend.origin)],
+    ["Origin", origin(service, backend)],
     ["Service", service.name],
   ];
 }

@@ -64,7 +64,11 @@ class ServiceSection {
     this.#ups.dataset.state = up === service.backends.length && up > 0 ? "up" : up > 0 ? "draining" : "down";
     const { active, failed, refused } = service.connections;
     const errors = [failed > 0 ? `${count(failed)} failed` : "", refused > 0 ? `${count(refused)} refused` : ""];
-    const facts = [service.listen.join(", "), words(service.balance), `${count(active)} open`, ...errors];
+    const kept = service.replicas;
+    const restarts = kept?.replicas.reduce((sum, replica) => sum + replica.restarts, 0) ?? 0;
+    const replicas = kept ? `${count(kept.running)} of ${count(kept.wanted)} replicas` : "";
+    const again = restarts > 0 ? `${count(restarts)} ${restarts === 1 ? "restart" : "restarts"}` : "";
+    const facts = [service.listen.join(", "), words(service.balance), replicas, again, `${count(active)} open`, ...errors];
     setText(this.#facts, facts.filter(Boolean).join(" · "));
     this.#table.draw(service);
     this.#charts.draw(service, series);
