@@ -17,6 +17,8 @@ mod outline;
 mod problems;
 mod reader;
 mod scalars;
+#[cfg_attr(not(test), expect(dead_code, reason = "read by [service.managed]"))]
+mod scale;
 mod sections;
 mod shapes;
 mod syntax;
@@ -29,8 +31,8 @@ pub use load::load;
 pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
-    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, RingHash, Runtime, Service,
-    Sticky,
+    AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, HashKey, Health, Log, Prediction, RingHash,
+    Runtime, Scale, Service, Sticky,
 };
 
 use problems::Findings;

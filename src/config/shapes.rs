@@ -97,6 +97,13 @@ pub(super) const STICKY: Shape = Shape {
     tables: &[],
 };
 
+/// `[service.managed.scale]`.
+pub(super) const SCALE: Shape = Shape {
+    header: "[service.managed.scale]",
+    keys: &["min", "max", "target_connections", "cooldown", "predict", "season"],
+    tables: &[],
+};
+
 /// `[[service.backend]]`.
 pub(super) const BACKEND: Shape = Shape {
     header: "[[service.backend]]",

@@ -242,6 +242,30 @@ pub enum Check {
     },
 }
 
+/// `[service.managed.scale]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Replicas at least; from 1 on.
+    pub min: u16,
+    /// Replicas at most; at least `min`, at most [`REPLICAS_MAX`](super::REPLICAS_MAX).
+    pub max: u16,
+    /// Live connections that a replica is to have at most; from 1 on.
+    pub target_connections: u32,
+    /// How long the load must have been low before replicas go.
+    pub cooldown: Duration,
+    /// `predict` and `season`; `None` = "off".
+    pub prediction: Option<Prediction>,
+}
+
+/// `predict`, with its `season`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// How far ahead: what a replica takes to start, and some more.
+    pub ahead: Duration,
+    /// The length of the pattern; at least four times `ahead`.
+    pub season: Duration,
+}
+
 /// One `[[service.backend]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
