@@ -19,6 +19,7 @@
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
 //! | [`control`] | starts everything, is the only one to change it, stops it |
 //! | [`admin`] | HTTP over the board and the commands of `control`: API, events, metrics, dashboard |
+//! | [`elastic`] | how many backends the load needs, now and soon |
 //! | [`cli`] | the command line of `lb`: what may be typed; the commands that ask a running one; `top` |
 //! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
 //!
@@ -67,6 +68,7 @@
 //! | what the policies are compared by | `benches/experiments/`: a module each; `policy.rs` has their configurations |
 //! | a command of `lb` | what is typed: `cli/typed.rs`, `cli/examples.rs`; what it asks and prints: `cli/commands.rs` |
 //! | a metric | its name and words: `observe/metrics.rs`; where its figure comes from: `control/metrics.rs`; then `deploy/` |
+//! | how many replicas a load needs | `elastic/scale/wish.rs`; what is expected: `elastic/scale/forecast.rs` |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
@@ -79,6 +81,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod echo;
+pub mod elastic;
 pub mod health;
 pub mod load;
 pub mod observe;
