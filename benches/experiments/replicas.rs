@@ -71,19 +71,19 @@ impl Way {
 #[derive(Default)]
 pub(crate) struct Outcome {
     /// Connections that came while the ready replicas had more than the target each.
-    pub(crate) above: u64,
-    pub(crate) connections: u64,
+    pub(crate) above: f64,
+    pub(crate) connections: f64,
     /// Of running ones, those starting too.
     pub(crate) replica_minutes: f64,
     /// Orders for more, and for fewer.
-    pub(crate) changes: u32,
+    pub(crate) changes: f64,
     /// Each minute of the whole week: ready replicas.
     pub(crate) ready: Vec<u16>,
 }
 
 impl Outcome {
     pub(crate) fn above_percent(&self) -> f64 {
-        100.0 * self.above as f64 / self.connections.max(1) as f64
+        100.0 * self.above / self.connections.max(1.0)
     }
 }
 
@@ -130,13 +130,14 @@ pub(crate) fn follow(traffic: &Traffic, outlooks: &[Outlook], way: Way, target: 
     let mut outcome = Outcome::default();
     for (second, (arrived, live)) in traffic.arrived.iter().zip(&traffic.live).enumerate() {
         let is_measured = second >= LEARNING_DAYS * DAY_SECONDS;
-        let is_ready = |ordered: &&Option<usize>| ordered.is_none_or(|ordered| second >= ordered + START_SECONDS);
+        let is_ready =
+            |ordered: &&Option<usize>| ordered.is_none_or(|ordered| second.saturating_sub(ordered) >= START_SECONDS);
         let running = replicas.len() as u16;
         let ready = replicas.iter().filter(is_ready).count() as u16;
         if is_measured {
-            outcome.connections += u64::from(*arrived);
-            if *live > u32::from(ready) * TARGET {
-                outcome.above += u64::from(*arrived);
+            outcome.connections += f64::from(*arrived);
+            if *live > u32::from(ready).saturating_mul(TARGET) {
+                outcome.above += f64::from(*arrived);
             }
             outcome.replica_minutes += f64::from(running) / 60.0;
         }
@@ -151,7 +152,7 @@ pub(crate) fn follow(traffic: &Traffic, outlooks: &[Outlook], way: Way, target: 
             .and_then(|outlook| way.expected(outlook));
         let now = Duration::from_secs(second as u64);
         let wanted = wish.decide(now, u64::from(*live), Replicas { running, ready }, expected);
-        outcome.changes += u32::from(is_measured && wanted != running);
+        outcome.changes += f64::from(is_measured && wanted != running);
         // The newest go first: they may still be starting.
         replicas.resize(usize::from(wanted), Some(second));
     }

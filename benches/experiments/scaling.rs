@@ -136,7 +136,7 @@ impl Row {
     fn add(&mut self, outcome: &Outcome) {
         self.above_percent.push(outcome.above_percent());
         self.replica_minutes.push(outcome.replica_minutes);
-        self.changes.push(f64::from(outcome.changes));
+        self.changes.push(outcome.changes);
     }
 }
 
@@ -156,7 +156,7 @@ fn tell_of(backtest: &Backtest, rows: &[Row]) {
     }
 }
 
-fn find<'a>(rows: &'a [Row], shape: Shape, way: Way) -> impl Iterator<Item = &'a Row> {
+fn find(rows: &[Row], shape: Shape, way: Way) -> impl Iterator<Item = &Row> {
     rows.iter()
         .filter(move |row| row.traffic == shape.label() && row.way == way.label())
 }
@@ -225,7 +225,7 @@ impl Day {
         let live = |minute: usize| {
             traffic
                 .live
-                .get(minute * 60)
+                .get(minute.saturating_mul(60))
                 .map_or(f64::NAN, |live| f64::from(*live) / f64::from(TARGET))
         };
         let ready = |outcome: &Outcome| {
@@ -262,7 +262,7 @@ fn morning(day: &Day) -> Picture {
             Scatter::new(hours(), part(ready))
                 .mode(Mode::Lines)
                 .line(line)
-                .name(&format!("ready, {}", way.label())),
+                .name(format!("ready, {}", way.label())),
         );
     }
     picture.caption("Where a line of ready replicas runs below the dotted one, connections are above target.")

@@ -86,12 +86,14 @@ pub(crate) fn week(shape: Shape, seed: u64) -> Traffic {
         let new = poisson(rate, &mut random);
         for _ in 0..new {
             let life = -LIFE_SECONDS * (1.0 - random.f64()).ln();
-            let end = (second + 1 + life as usize).min(seconds);
+            let end = second.saturating_add(1).saturating_add(life as usize).min(seconds);
             if let Some(leaving) = leaving.get_mut(end) {
-                *leaving += 1;
+                *leaving = leaving.saturating_add(1);
             }
         }
-        here = here + new - leaving.get(second).copied().unwrap_or(0);
+        here = here
+            .saturating_add(new)
+            .saturating_sub(leaving.get(second).copied().unwrap_or(0));
         arrived.push(new);
         live.push(here);
     }
@@ -101,10 +103,10 @@ pub(crate) fn week(shape: Shape, seed: u64) -> Traffic {
 /// Knuth's multiplication of uniform numbers (The Art of Computer Programming, volume 2, 3.4.1); for small rates.
 fn poisson(rate: f64, random: &mut fastrand::Rng) -> u32 {
     let floor = (-rate).exp();
-    let (mut product, mut count) = (random.f64(), 0);
+    let (mut product, mut count) = (random.f64(), 0_u32);
     while product > floor {
         product *= random.f64();
-        count += 1;
+        count = count.saturating_add(1);
     }
     count
 }

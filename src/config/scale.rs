@@ -70,7 +70,7 @@ fn prediction(table: &Table, findings: &mut Findings) -> Option<Prediction> {
         }
         return None;
     };
-    let longest = season / 4;
+    let longest = season.checked_div(4).unwrap_or_default();
     if ahead > longest
         && let Some(field) = table.get("predict")
     {
@@ -157,7 +157,7 @@ mod tests {
         let (scale, problems) = read("max = 21\nseason = \"24h\"\ntarget = 5");
         assert_eq!(scale, None);
         let wanted = [
-            "lb.toml:1:2: managed.scale.target_connections: missing, wanted how many live connections a replica is to have",
+            "lb.toml:1:1: managed.scale.target_connections: missing, wanted how many live connections a replica is to have",
             "lb.toml:2:7: managed.scale.max: found 21, wanted an integer from 1 to 20",
             "lb.toml:3:10: managed.scale.season: this key goes with predict = \"2m\", found predict = \"off\"",
             "lb.toml:4:1: managed.scale.target: unknown key; did you mean \"target_connections\"?",

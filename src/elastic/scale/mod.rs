@@ -72,8 +72,11 @@ impl Scaling {
     #[must_use]
     pub fn interval(&self) -> Duration {
         const OFTEN: Duration = Duration::from_secs(2);
-        let step = self.forecaster.as_ref().map(|forecaster| forecaster.step() / 2);
-        step.map_or(OFTEN, |step| step.min(OFTEN))
+        let half = self
+            .forecaster
+            .as_ref()
+            .and_then(|forecaster| forecaster.step().checked_div(2));
+        half.map_or(OFTEN, |half| half.min(OFTEN))
     }
 
     /// Takes in the load of a moment, and says how many replicas it and the time ahead need. `now` counts from any moment, the

@@ -121,3 +121,54 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     sum / f64::max(count, 1.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Forecasts for 100, of which the second is off by 1 to 20, and the others by more.
+    fn scored() -> Scores {
+        let mut scores = Scores::new(30);
+        for off in 1..=20 {
+            let (due, off) = (f64::from(off), f64::from(off));
+            let guesses = [100.0 + 3.0 * off, 100.0 - off, 100.0 + 2.0 * off];
+            scores.expect(Pending {
+                due,
+                guesses,
+                naive: 100.0 - 4.0 * off,
+            });
+            scores.settle(due, 100.0, 1.0);
+        }
+        scores
+    }
+
+    #[test]
+    fn the_share_with_the_smallest_error_is_the_best() {
+        let best = scored().best(20).expect("scores");
+        assert_eq!((best.place, best.errors.own, best.errors.naive), (1, 10.5, 42.0));
+        // Sorted, the third from below is off by 3, the third from above by 18.
+        let off_by = |off: f64| scaled(100.0) - scaled(100.0 - off);
+        assert_eq!(best.off_by, (off_by(3.0), off_by(18.0)));
+    }
+
+    #[test]
+    fn too_few_are_none() {
+        assert!(scored().best(21).is_none());
+        assert!(Scores::new(30).best(0).is_none());
+    }
+
+    #[test]
+    fn what_nobody_saw_come_is_not_scored() {
+        let mut scores = scored();
+        let late = Pending {
+            due: 50.0,
+            guesses: [0.0; SHARES],
+            naive: 0.0,
+        };
+        scores.expect(late);
+        scores.settle(49.9, 100.0, 1.0);
+        assert_eq!((scores.len(), scores.pending.len()), (20, 1));
+        scores.settle(51.1, 100.0, 1.0);
+        assert_eq!((scores.len(), scores.pending.len()), (20, 0));
+    }
+}

@@ -84,6 +84,27 @@ fn a_wave_is_followed() {
 }
 
 #[test]
+fn a_season_with_twice_the_load_is_expected_to_go_on_so() {
+    let busy = |seconds: f64| wave(seconds) * if seconds < 4.0 * 3600.0 { 1.0 } else { 2.0 };
+    for quarter in 1..4 {
+        let forecaster = after(HOUR, 4.0 + f64::from(quarter) / 4.0, busy);
+        let come = busy(forecaster.present.expect("a load").at + forecaster.ahead);
+        let [.., by_present] = forecaster.guesses().expect("a pattern");
+        assert!((by_present / come - 1.0).abs() < 0.15, "{by_present}, {come} came");
+    }
+}
+
+#[test]
+fn a_scaled_load_comes_back_as_it_was_and_nothing_as_what_is_none() {
+    for load in [0.0, 1.0, 999.0, 1e9] {
+        assert!((unscaled(scaled(load)) - load).abs() <= load * 1e-9);
+    }
+    for none in [-1.0, f64::NEG_INFINITY, 1e3, f64::INFINITY] {
+        assert!((0.0..=1e9).contains(&unscaled(none)), "{none}");
+    }
+}
+
+#[test]
 fn it_learns_for_two_seasons_and_a_quarter() {
     let Outlook::Learning { need, .. } = Forecaster::new(HOUR).outlook() else {
         panic!("it knows at once");
