@@ -1,7 +1,6 @@
 //! What must hold of forecasts, whatever the load.
 
 use std::f64::consts::TAU;
-use std::time::Instant;
 
 use proptest::prelude::*;
 
@@ -262,39 +261,5 @@ proptest! {
             forecaster.observe(Duration::from_millis(u64::from(millis)), load);
             assert_sound(forecaster.outlook());
         }
-    }
-}
-
-#[test]
-#[ignore = "tells what a point costs, and asserts nothing of it"]
-fn cost() {
-    for (ahead, season) in [(120, 24), (600, 24), (1800, 24), (120, 168)] {
-        let prediction = Prediction {
-            ahead: Duration::from_secs(ahead),
-            season: Duration::from_hours(season),
-        };
-        let mut forecaster = Forecaster::new(prediction);
-        let step = forecaster.step();
-        let points = forecaster.period * SEASONS_KEPT * 2;
-        let (mut all, mut worst, mut outlooks) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        for point in 0..points {
-            let now = step.mul_f64(point as f64 + 0.5);
-            let load = 500.0 + 400.0 * (point as f64 / forecaster.period as f64 * TAU).sin() + 50.0 * fastrand::f64();
-            let begun = Instant::now();
-            forecaster.observe(now, load as u64);
-            let observed = begun.elapsed();
-            std::hint::black_box(forecaster.outlook());
-            outlooks += begun.elapsed() - observed;
-            if point * 2 >= points {
-                all += observed;
-                worst = worst.max(observed);
-            }
-        }
-        let mean = all / u32::try_from(points / 2).expect("some");
-        let outlook = outlooks / u32::try_from(points).expect("some");
-        println!(
-            "{ahead} s of {season} h, {} points a season: a point {mean:?}, at worst {worst:?}; an outlook {outlook:?}",
-            forecaster.period
-        );
     }
 }
