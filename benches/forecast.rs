@@ -17,7 +17,7 @@ const AHEAD: [Duration; 2] = [Duration::from_mins(2), Duration::from_hours(1)];
 /// A forecaster that has seen five days, and the middle of its next point.
 fn learnt(ahead: Duration) -> (Forecaster, Duration) {
     let mut forecaster = Forecaster::new(Prediction { ahead, season: DAY });
-    let mut now = forecaster.step() / 2;
+    let mut now = forecaster.step().mul_f64(0.5);
     let mut random = fastrand::Rng::with_seed(1);
     while now < DAY.saturating_mul(5) {
         let wave = (now.as_secs_f64() / DAY.as_secs_f64() * TAU).sin();

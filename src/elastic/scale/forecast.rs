@@ -3,14 +3,14 @@
 //! The load is cut into points, at most 288 a season. Whenever one is full, what was seen of the last four seasons is decomposed into
 //! season, trend and rest (STL: Cleveland et al., "STL: A Seasonal-Trend Decomposition Procedure Based on Loess", Journal of Official
 //! Statistics 6, 1990; the crate `stlrs`), in logarithms: a day of half the traffic is half as high everywhere. A forecast = the season's
-//! value then + a level: that of the last points, that of this moment, or half of each ([`PRESENT_SHARES`]): which of them is taken
+//! value then + a level: that of the last points, that of this moment, or half of each (`PRESENT_SHARES`): which of them is taken
 //! is learnt too.
 //!
 //! Trust is earned: at each full point a forecast is made and kept until its time has come, and is scored beside "the same as now".
 //! That is a back-test with a rolling origin over the last season, and no forecast in it has seen what it is compared with. Only
 //! forecasts that were clearly better are offered; their interval is how far the last season's were off, and assumes no distribution.
 //!
-//! Called by [`Scaling`](super::Scaling). Memory: 30 kB a service at most. Time (`cargo bench --bench forecast`): 0.7 ms a full point of
+//! Called by [`Scaling`](super::Scaling). Memory: some 30 kB a service. Time (`cargo bench --bench forecast`): 0.7 ms a full point of
 //! four seasons, once in five minutes if the season is a day; microseconds otherwise.
 //!
 //! May not: read a clock; offer NaN, infinity or less than nothing, whatever the load.
@@ -272,8 +272,8 @@ impl Forecaster {
     }
 }
 
-/// A load as it is decomposed: measured by experiment A-7, forecasts of three kinds of traffic were off by 15, 12 and 18 connections so,
-/// and by 26, 18 and 30 without.
+/// A load as it is decomposed. Forecasts of A-7's office, evening and hourly jobs were off by 15, 12 and 18 connections so, and by 26, 18
+/// and 30 without; its weekdays differ by factors, as most traffic's do.
 fn scaled(connections: f64) -> f64 {
     connections.ln_1p()
 }
