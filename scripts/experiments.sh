@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What each policy does with real connections, on this machine: writes results/a1.json to a6.json, results/requests_per_server.txt,
+# What each policy does with real connections, on this machine: writes results/a1.json to a7.json, results/requests_per_server.txt,
 # results/response_times.json and results/report.html, a page with pictures that opens without a network.
 #
 #   scripts/experiments.sh               the whole of it, about five minutes

@@ -20,7 +20,7 @@
 //! | [`control`] | starts everything, is the only one to change it, stops it |
 //! | [`admin`] | HTTP over the board and the commands of `control`: API, events, metrics, dashboard |
 //! | [`keeper`] | the process between lb and one replica: ends it when lb is gone |
-//! | [`elastic`] | backends that nobody wrote down one by one: found by DNS, a file, HTTP or etcd; replicas that lb keeps alive |
+//! | [`elastic`] | backends that nobody wrote down one by one: found by DNS, a file, HTTP or etcd; replicas that lb keeps alive, as many as the load needs |
 //! | [`cli`] | the command line of `lb`: what may be typed; the commands that ask a running one; `top` |
 //! | [`echo`], [`load`] | the insides of `tcp_server` and `client`; they share no code with the balancer they test |
 //!
@@ -75,6 +75,7 @@
 //! | a command of `lb` | what is typed: `cli/typed.rs`, `cli/examples.rs`; what it asks and prints: `cli/commands.rs` |
 //! | a metric | its name and words: `observe/metrics.rs`; where its figure comes from: `control/metrics.rs`; then `deploy/` |
 //! | when a replica is started or replaced | `elastic/managed/slot.rs`; when it goes: `kept.rs` |
+//! | how many replicas a load needs | `elastic/scale/wish.rs`; what is expected: `elastic/scale/forecast.rs` |
 //! | who may have how many descriptors | `control/budget.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lb::config::{
     self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord,
-    HashKey, Health, History, Log, Managed, Problems, Program, RingHash, Runtime, Service, Sticky,
+    HashKey, Health, History, Log, Managed, Prediction, Problems, Program, RingHash, Runtime, Scale, Service, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -174,6 +174,15 @@ const OF_MANAGED: [&str; 9] = [
     "env",
 ];
 
+const OF_SCALE: [&str; 6] = [
+    "[service.managed.scale]",
+    "max",
+    "target_connections",
+    "min",
+    "cooldown",
+    "predict",
+];
+
 /// The comments of `lb.toml` tell the defaults: with all of them taken as keys, the file means the same.
 #[test]
 fn the_commented_keys_of_lb_toml_show_their_defaults() {
@@ -189,12 +198,14 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
         "expect",
         "working_directory",
         "user",
+        // It goes with another value of `predict`.
+        "season",
         "A",
         "Needed",
         "and",
         "`lb",
     ];
-    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY, &OF_MANAGED].concat();
+    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY, &OF_MANAGED, &OF_SCALE].concat();
     let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
     assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
@@ -220,6 +231,13 @@ fn the_commented_keys_of_each_policy_and_of_sticky_show_their_defaults() {
     assert_eq!(parsed(&explicit), parsed(&section));
     assert!(parsed(&section).services[0].managed.is_some());
     assert_eq!(count, OF_MANAGED.len());
+    let with = |keys: &'static [&str]| move |name: &str| OF_MANAGED.contains(&name) || keys.contains(&name);
+    let (explicit, count) = uncommented(with(&OF_SCALE));
+    let (section, _) = uncommented(with(&OF_SCALE[..3]));
+    assert_eq!(parsed(&explicit), parsed(&section));
+    let managed = parsed(&section).services[0].managed.clone();
+    assert!(managed.unwrap().scale.is_some());
+    assert_eq!(count, OF_MANAGED.len() + OF_SCALE.len());
 }
 
 fn good(name: &str) -> Config {
@@ -251,6 +269,16 @@ fn every_key_arrives_in_its_value() {
         replace_after: None,
         start_timeout: ms(60_000),
         stop_timeout: ms(3_000),
+        scale: Some(Scale {
+            min: 2,
+            max: 9,
+            target_connections: 150,
+            cooldown: Duration::from_secs(30),
+            prediction: Some(Prediction {
+                ahead: Duration::from_mins(3),
+                season: Duration::from_hours(12),
+            }),
+        }),
     };
     let service = Service {
         name: "every.key_of-a-service".to_owned(),

@@ -1,8 +1,9 @@
-//! What each policy does with real connections: six experiments, each a chapter of one page with pictures.
+//! What each policy does with real connections: seven experiments, each a chapter of one page with pictures.
 //!
 //! Run by `scripts/experiments.sh` (`cargo bench --bench experiments`). Each experiment is a module, and sets its `scene`: real
-//! backends, a real `lb`, the real `client`. `policy` has the configurations that are compared, `chapter` is what an experiment hands
-//! over to the `report`, `access_log` and `http` read what the programs tell, `figures` has the sums.
+//! backends, a real `lb`, the real `client`; only the last, `scaling`, is simulated (`traffic`, `replicas`). `policy` has the
+//! configurations that are compared, `chapter` is what an experiment hands over to the `report`, `access_log` and `http` read what the
+//! programs tell, `figures` has the sums.
 
 mod access_log;
 mod chapter;
@@ -16,11 +17,14 @@ mod hashing;
 mod http;
 mod keys;
 mod policy;
+mod replicas;
 mod report;
 mod requests;
+mod scaling;
 mod scene;
 mod slow;
 mod sources;
+mod traffic;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -54,7 +58,7 @@ struct Arguments {
     bench: bool,
 }
 
-const NAMES: [&str; 6] = ["a1", "a2", "a3", "a4", "a5", "a6"];
+const NAMES: [&str; 7] = ["a1", "a2", "a3", "a4", "a5", "a6", "a7"];
 
 fn main() -> ExitCode {
     match experiment(&Arguments::parse()) {
@@ -92,6 +96,7 @@ fn run(name: &str, stage: &Stage, out: &Path) -> Result<Chapter, Failure> {
         "a3" => crash::run(stage),
         "a4" => hashing::run(stage),
         "a5" => slow::run(stage),
-        _ => requests::run(stage, &out.join("requests_per_server.txt")),
+        "a6" => requests::run(stage, &out.join("requests_per_server.txt")),
+        _ => scaling::run(stage),
     }
 }

@@ -9,6 +9,7 @@
 mod change;
 mod events;
 mod live;
+mod scaling;
 mod status;
 
 pub use change::{
@@ -19,6 +20,7 @@ pub use events::{
     BackendEvent, BackendSample, ConfigEvent, History, HistoryOfBackend, HistoryOfService, Sample, ServiceSample,
 };
 pub use live::{Connection, ConnectionPhase, Connections, Ended};
+pub use scaling::{Prediction, Scaling};
 pub use status::{
     Backend, BackendConnections, BackendHealth, BackendState, Bytes, Discovery, FlatBackend, HealthStatus, Healthcheck,
     Origin, Process, ProcessConnections, ProcessState, Replica, ReplicaState, Replicas, Service, ServiceConnections,

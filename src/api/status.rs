@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::scaling::Scaling;
+
 /// The process and everything in it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
@@ -83,7 +85,7 @@ pub struct Discovery {
 }
 
 /// The processes that lb keeps alive for a service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replicas {
     /// How many there are to be.
     pub wanted: u32,
@@ -91,6 +93,9 @@ pub struct Replicas {
     pub running: u32,
     /// Those that are to be, in the order in which they came.
     pub replicas: Vec<Replica>,
+    /// How their number follows the load; left out where it doesn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
 }
 
 /// A process that lb keeps alive.

@@ -66,6 +66,14 @@ pub const COMMAND_WORDS_MAX: usize = 256;
 pub const COMMAND_BYTES_MAX: usize = 32 << 10;
 /// Until a replica is started again, taken for hung, or ended by force.
 pub const REPLICA_SPAN: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+/// Live connections of one replica: more than a machine has ports for is a slip of the pen.
+pub const TARGET_CONNECTIONS_MAX: u32 = 1_000_000;
+/// How long the load must have been low before replicas go: below a second it would be noise, and after a day another day begins.
+pub const COOLDOWN: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
+/// How far ahead the load is forecast: a replica that takes more than an hour to start needs a plan, no forecast.
+pub const PREDICT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(1);
+/// The length of the load's pattern: a minute for a try, up to a week.
+pub const SEASON: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(24 * 7);
 /// Slots of a wheel, 4 bytes each, built anew at each change of the pool. At most this many for each service.
 pub const SLOTS_MAX: u32 = 1 << 22;
 /// Of one backend.

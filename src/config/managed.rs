@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use super::problems::{Findings, quoted};
 use super::reader::{Field, Integers, Table};
-use super::scalars;
 use super::values::{Managed, Program};
 use super::{COMMAND_BYTES_MAX, COMMAND_WORDS_MAX, REPLICA_SPAN, REPLICAS_MAX};
+use super::{scalars, scale};
 
 /// What stands for a replica's port.
 const PORT: &str = "{port}";
@@ -42,6 +42,8 @@ pub(super) fn managed(table: &Table, findings: &mut Findings) -> Option<Managed>
     let replace_after = scalars::duration_or_off(table, "replace_after", &REPLICA_SPAN, ("10s", "10s"), findings);
     let start_timeout = scalars::duration(table, "start_timeout", &REPLICA_SPAN, "30s", findings);
     let stop_timeout = scalars::duration(table, "stop_timeout", &REPLICA_SPAN, "10s", findings);
+    let most = ports.as_ref().map_or(REPLICAS_MAX, ExactSizeIterator::len);
+    let scale = scale::scale(table, most, findings);
     let env = table
         .get("env")
         .map_or_else(BTreeMap::new, |field| env(&field, findings));
@@ -71,6 +73,7 @@ pub(super) fn managed(table: &Table, findings: &mut Findings) -> Option<Managed>
         replace_after,
         start_timeout,
         stop_timeout,
+        scale,
     })
 }
 

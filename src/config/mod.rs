@@ -21,6 +21,7 @@ mod outline;
 mod problems;
 mod reader;
 mod scalars;
+mod scale;
 mod sections;
 mod shapes;
 mod syntax;
@@ -35,7 +36,7 @@ pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
-    Health, History, Listed, Log, Managed, Program, RingHash, Runtime, Service, Sticky,
+    Health, History, Listed, Log, Managed, Prediction, Program, RingHash, Runtime, Scale, Service, Sticky,
 };
 
 use problems::Findings;

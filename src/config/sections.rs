@@ -142,7 +142,7 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let replicas = managed
         .iter()
         .flatten()
-        .map(|managed| usize::from(managed.replicas))
+        .map(|managed| usize::from(managed.replicas_max()))
         .sum();
     if let Some(balance) = balance {
         balance::find_misfit(table, balance, (&backends, replicas), findings);

@@ -146,6 +146,13 @@ pub(super) const MANAGED: Shape = Shape {
         "working_directory",
         "user",
     ],
+    tables: &[("scale", SCALE.header)],
+};
+
+/// `[service.managed.scale]`.
+pub(super) const SCALE: Shape = Shape {
+    header: "[service.managed.scale]",
+    keys: &["min", "max", "target_connections", "cooldown", "predict", "season"],
     tables: &[],
 };
 
@@ -171,6 +178,6 @@ pub(super) const LISTED: Shape = Shape {
 };
 
 /// All of lb.toml.
-pub(super) const ALL: [&Shape; 11] = [
-    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &MANAGED, &BACKEND, &DISCOVERY,
+pub(super) const ALL: [&Shape; 12] = [
+    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &MANAGED, &SCALE, &BACKEND, &DISCOVERY,
 ];

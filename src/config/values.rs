@@ -270,6 +270,30 @@ pub enum Check {
     },
 }
 
+/// `[service.managed.scale]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Replicas at least; from 1 on.
+    pub min: u16,
+    /// Replicas at most; at least `min`, at most [`REPLICAS_MAX`](super::REPLICAS_MAX).
+    pub max: u16,
+    /// Live connections that a replica is to have at most; from 1 on.
+    pub target_connections: u32,
+    /// How long the load must have been low before replicas go.
+    pub cooldown: Duration,
+    /// `predict` and `season`; `None` = "off".
+    pub prediction: Option<Prediction>,
+}
+
+/// `predict`, with its `season`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    /// How far ahead: what a replica takes to start, and some more.
+    pub ahead: Duration,
+    /// The length of the pattern; at least four times `ahead`.
+    pub season: Duration,
+}
+
 /// `[service.managed]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Managed {
@@ -287,9 +311,17 @@ pub struct Managed {
     pub start_timeout: Duration,
     /// From SIGTERM to SIGKILL.
     pub stop_timeout: Duration,
+    /// How many there are to be by the load; `None` = as many as `replicas` says.
+    pub scale: Option<Scale>,
 }
 
 impl Managed {
+    /// Replicas there may be at most, as long as nobody asks for more by the API.
+    #[must_use]
+    pub fn replicas_max(&self) -> u16 {
+        self.scale.map_or(self.replicas, |scale| scale.max.max(self.replicas))
+    }
+
     /// Ports there are.
     #[must_use]
     pub fn ports_count(&self) -> usize {

@@ -166,6 +166,13 @@ impl Board {
         brought
     }
 
+    /// Live sessions of a service; 0 where there is none of that name.
+    #[must_use]
+    pub fn sessions(&self, service: &str) -> u32 {
+        let services = self.services.load();
+        find(&services, service).map_or(0, |shown| shown.service.limiter.active())
+    }
+
     /// How long the sessions of a backend that is removed may live.
     #[must_use]
     pub fn drain_timeout(&self) -> Duration {

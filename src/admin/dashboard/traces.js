@@ -15,7 +15,7 @@ const HALF_HOUR_MILLISECONDS = 1_800_000;
 /// Above so many lines, one hover label for all would be longer than the picture.
 const UNIFIED_MAX = 8;
 
-const THEMES = {
+export const THEMES = {
   light: { text: "#46535f", strong: "#17202a", grid: "#e3e8ed", ground: "#ffffff", label: "#ffffff", edge: "#c3ccd5" },
   dark: { text: "#a5b1bd", strong: "#e6ecf2", grid: "#2a3440", ground: "#161d26", label: "#212b36", edge: "#45525f" },
 };
@@ -150,12 +150,12 @@ function sum(columns) {
   });
 }
 
-function axis(theme) {
+export function axis(theme) {
   const { text, grid } = THEMES[theme];
   return { fixedrange: true, zeroline: false, gridcolor: grid, linecolor: grid, tickfont: { color: text, size: 11 }, automargin: false };
 }
 
-function common(theme) {
+export function common(theme) {
   const { text, label, edge, strong } = THEMES[theme];
   return {
     autosize: false,

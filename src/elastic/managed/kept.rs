@@ -9,6 +9,9 @@ use super::slot::{OfService, Slot, Turn};
 use crate::api;
 use crate::config;
 use crate::control::{Board, Bringer, Brought, KeptReplicas};
+use crate::elastic::scale::Scaling;
+use crate::elastic::scale::wish::Replicas;
+use crate::sys::Clock;
 use crate::types::Moment;
 
 /// How often it is looked whether a replica on its way out has lost its last session.
@@ -36,6 +39,9 @@ pub(super) struct Kept {
     last_refusal: String,
     cursor: u16,
     was_complete: bool,
+    /// How their number follows the load, where it does.
+    scaling: Option<Scaling>,
+    scale_at: Moment,
 }
 
 impl Kept {
@@ -52,6 +58,8 @@ impl Kept {
             last_refusal: String::new(),
             cursor: 0,
             was_complete: false,
+            scaling: None,
+            scale_at: Moment::START,
         }
     }
 
@@ -86,6 +94,11 @@ impl Kept {
         let settings = settings.filter(|settings| settings.managed.is_some());
         let replicas = settings.and_then(|settings| Some(settings.managed.as_ref()?.replicas));
         self.settings = settings.cloned();
+        let rules = settings.and_then(|settings| settings.managed.as_ref()?.scale);
+        self.scaling = rules.map(|rules| match self.scaling.take() {
+            Some(scaling) => scaling.with_rules(rules),
+            None => Scaling::new(rules),
+        });
         match replicas {
             None => self.remove(usize::MAX, &[], now),
             Some(count) if self.file_replicas != Some(count) => self.set_count(usize::from(count), now),
@@ -175,8 +188,38 @@ impl Kept {
         self.slots.iter().map(|slot| slot.name.clone()).collect()
     }
 
+    /// Follows the load, where that is wanted.
+    fn follow_load(&mut self, board: &Board, turn: &mut Turn<'_>) {
+        let Some(scaling) = self.scaling.as_mut().filter(|_| !turn.is_halted) else {
+            return;
+        };
+        if turn.now >= self.scale_at {
+            let narrow = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+            let replicas = Replicas {
+                running: narrow(self.slots.len()),
+                ready: narrow(self.slots.iter().filter(|slot| slot.ready().is_some()).count()),
+            };
+            let connections = u64::from(board.sessions(&self.name));
+            let wanted = scaling
+                .decide(turn.now.since(Moment::START), connections, replicas)
+                .wanted;
+            self.scale_at = turn.now.plus(scaling.interval());
+            if wanted != replicas.running {
+                let before = replicas.running;
+                log::info!(
+                    "{}: replicas wanted: {wanted} instead of {before}, live connections: {connections}",
+                    self.name
+                );
+                self.set_count(usize::from(wanted), turn.now);
+            }
+            turn.is_news = true;
+        }
+        turn.wake_at(self.scale_at);
+    }
+
     /// Does what the time brings.
     pub(super) fn advance(&mut self, board: &Board, turn: &mut Turn<'_>) {
+        self.follow_load(board, turn);
         let brought = self.brought(board);
         let running = self.instances().count();
         if let Some(settings) = self.settings.as_ref().and_then(|settings| settings.managed.as_ref()) {
@@ -303,6 +346,7 @@ impl Kept {
                 wanted: narrow(self.slots.len()),
                 running: narrow(running),
                 replicas,
+                scaling: self.scaling.as_ref().and_then(|scaling| scaling.shown(utc)),
             },
         }
     }
@@ -361,6 +405,16 @@ impl Kept {
             instance.stop(grace, now);
         }
     }
+}
+
+/// The time of day at a moment of this process, given as the time since its start.
+fn utc(since_start: Duration) -> String {
+    let (now, time) = (Clock::now().since(Moment::START), jiff::Timestamp::now());
+    let moved = match since_start.checked_sub(now) {
+        Some(ahead) => time.checked_add(ahead),
+        None => time.checked_sub(now.saturating_sub(since_start)),
+    };
+    format!("{:.3}", moved.unwrap_or(time))
 }
 
 fn backend(instance: &Instance) -> config::Backend {
