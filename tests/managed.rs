@@ -54,7 +54,10 @@ fn replicas_come_up_serve_and_go_with_lb() {
     );
     scene.lb.line("echo: echo-1 | server-");
     assert_eq!(
-        (scene.family().count("keep-replica"), scene.family().count("tcp_server")),
+        (
+            scene.family().count("lb keep-replica echo/echo-"),
+            scene.family().count("tcp_server")
+        ),
         (3, 3)
     );
     scene.finish();

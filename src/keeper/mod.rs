@@ -1,7 +1,7 @@
 //! The keeper: a small process between lb and one replica, which ends the replica and everything it started as soon as lb is gone,
 //! however lb ended.
 //!
-//! lb starts itself again as `lb keep-replica` with one end of a socket pair as standard input ([`run`]); `elastic::managed` holds the
+//! lb starts itself again as `lb keep-replica` with one end of a socket pair as standard input ([`run()`]); `elastic::managed` holds the
 //! other end. Who holds that end owns the replica: when its last copy is closed, the replica is stopped. So an upgraded lb that is
 //! handed the sockets has the replicas too, and a killed one leaves none behind. If the keeper itself is killed, the kernel kills the
 //! replica ([`bind_to_caller`](crate::sys::bind_to_caller)), and lb its relatives.

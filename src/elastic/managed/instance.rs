@@ -93,6 +93,7 @@ impl Instance {
         keeper::say(&ours, &Order::Start(start))?;
         let mut command = Command::new(keeper);
         command
+            .arg0("lb")
             .arg("keep-replica")
             .arg(format!("{service}/{name}"))
             .stdin(Stdio::from(theirs))

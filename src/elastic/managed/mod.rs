@@ -1,4 +1,4 @@
-//! Replicas that lb keeps alive itself: `[service.managed]`. Started by `bin/lb.rs`; asked through [`control::Replicas`](Replicas).
+//! Replicas that lb keeps alive itself: `[service.managed]`. Started by `bin/lb.rs`; asked through [`control::Replicas`](crate::control::Replicas).
 //!
 //! Each replica has a keeper ([`keeper`](crate::keeper)), which is told and heard over a socket: who holds that socket has the replica. One thread,
 //! `replicas`, holds them all; it brings those that take connections to `control` as backends, and takes them away before they go.
