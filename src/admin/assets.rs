@@ -36,6 +36,8 @@ static FILES: &[(&str, &str)] = files![
     "live.js",
     "main.js",
     "row.js",
+    "scaling-chart.js",
+    "scaling.js",
     "series.js",
     "services.js",
     "sse.js",

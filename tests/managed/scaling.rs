@@ -168,3 +168,35 @@ fn the_command_line_shows_replicas() {
     assert_eq!(told["services"][0]["replicas"]["running"], 2, "{told}");
     scene.finish();
 }
+
+#[test]
+fn the_number_follows_the_load_and_never_cuts_anybody() {
+    let scale = "[service.managed.scale]\nmax = 4\ntarget_connections = 5\ncooldown = \"1s\"";
+    let scene = Scene::start(ECHO, 1, scale);
+    scene.wait_for(1);
+    let peers: Vec<Peer> = (0..18).map(|_| Peer::connect(scene.lb.address())).collect();
+    for peer in &peers {
+        peer.send(b"a").expect(b"a");
+    }
+    scene.wait_for(4);
+    let scaling = scene.state()["replicas"]["scaling"].clone();
+    assert_eq!(
+        (
+            &scaling["wanted"],
+            &scaling["connections"],
+            &scaling["prediction"]["outlook"]
+        ),
+        (&json!(4), &json!(18), &json!("off")),
+        "{scaling}"
+    );
+    let newcomers: Vec<Peer> = (0..2).map(|_| Peer::connect(scene.lb.address())).collect();
+    for peer in &peers[..17] {
+        peer.send(b"b").fin().expect(b"b").expect_eof();
+    }
+    scene.wait_for(1);
+    for peer in newcomers.iter().chain(&peers[17..]) {
+        peer.send(b"b").expect(b"b").fin().expect_eof();
+    }
+    let closing = scene.finish();
+    assert_eq!(closing.ended("client_closed"), 20);
+}

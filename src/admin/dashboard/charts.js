@@ -25,7 +25,7 @@ function plotly() {
 }
 
 /// A place where plotly draws: only while it is seen, and never two drawings at once.
-class Plot {
+export class Plot {
   element = el("div", { class: "plot", role: "img" });
   #make;
   #isSeen = false;

@@ -2,6 +2,7 @@
 
 import { BackendTable } from "./table.js";
 import { Colours } from "./colours.js";
+import { ScalingChart } from "./scaling-chart.js";
 import { ServiceCharts } from "./charts.js";
 import { arrange, byId, el, setText } from "./dom.js";
 import { count, words } from "./format.js";
@@ -42,12 +43,15 @@ class ServiceSection {
   #ups = el("span", { class: "ups" });
   #table;
   #charts;
+  #scaling = null;
+  #name;
 
   constructor(name, { actions, card }) {
     const colours = new Colours();
     const heading = el("h2", { text: name, title: name, tabindex: "-1" });
     this.#table = new BackendTable(name, { actions, card, colours, onFocusLost: () => heading.focus() });
     this.#charts = new ServiceCharts(name, colours);
+    this.#name = name;
     const add = el("button", { type: "button", class: "act", text: "Add backend", on: { click: () => actions.add(name) } });
     this.element = el(
       "section",
@@ -72,13 +76,28 @@ class ServiceSection {
     setText(this.#facts, facts.filter(Boolean).join(" · "));
     this.#table.draw(service);
     this.#charts.draw(service, series);
+    this.#drawScaling(kept?.scaling, series.times.at(-1) ?? Date.now());
+  }
+
+  /// Where replicas follow the load; a reload may bring that, or take it away.
+  #drawScaling(scaling, time) {
+    if (scaling && !this.#scaling) {
+      this.#scaling = new ScalingChart(this.#name);
+      this.element.append(this.#scaling.element);
+    } else if (!scaling && this.#scaling) {
+      this.#scaling?.end();
+      this.#scaling = null;
+    }
+    this.#scaling?.draw(scaling, time);
   }
 
   redrawCharts() {
     this.#charts.redraw();
+    this.#scaling?.redraw();
   }
 
   end() {
     this.#charts.end();
+    this.#scaling.end();
   }
 }
