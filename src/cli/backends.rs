@@ -1,9 +1,9 @@
 //! Services and backends as text.
 
-use super::human::{bytes, counted, grouped, latency, share};
+use super::human::{age, bytes, counted, grouped, latency, share};
 use super::table::{Cell, Side, Table, style_of};
 use super::text::{shown, word};
-use crate::api::{Backend, BackendState, ReplicaState, Replicas, Service};
+use crate::api::{Backend, BackendState, Prediction, ReplicaState, Replicas, Service};
 
 /// Of each backend, behind the name of its service where there may be several.
 const COLUMNS: [(&str, Side); 11] = [
@@ -93,6 +93,15 @@ fn kept(replicas: &Replicas) -> String {
         replicas.wanted,
         counted(restarts, "restart")
     );
+    if let Some(scaling) = &replicas.scaling {
+        text.push_str(&format!(
+            "  by load: {} to {}, {} each; forecast {}\n",
+            scaling.min,
+            scaling.max,
+            counted(u64::from(scaling.target_connections), "connection"),
+            outlook(&scaling.prediction)
+        ));
+    }
     for replica in replicas
         .replicas
         .iter()
@@ -105,6 +114,31 @@ fn kept(replicas: &Replicas) -> String {
         ));
     }
     text
+}
+
+/// What is expected, and whether it counts.
+fn outlook(prediction: &Prediction) -> String {
+    let errors = |own: f64, naive: f64| format!("off by {own:.1} on average, \"the same as now\" by {naive:.1}");
+    match prediction {
+        Prediction::Off => "off".to_owned(),
+        Prediction::Learning {
+            have_seconds,
+            need_seconds,
+        } => format!("learning, {} of {}", age(*have_seconds), age(*need_seconds)),
+        Prediction::NotBetter { own_error, naive_error } => {
+            format!("not used: {}", errors(*own_error, *naive_error))
+        }
+        Prediction::Used {
+            lower,
+            upper,
+            own_error,
+            naive_error,
+            ..
+        } => format!(
+            "{lower:.0} to {upper:.0} connections; {}",
+            errors(*own_error, *naive_error)
+        ),
+    }
 }
 
 /// The state, and that it is a backup.

@@ -105,7 +105,7 @@ function layout(series, theme) {
     hovermode: "x unified",
     hoverdistance: 40,
     shapes: end > now ? [mark] : [],
-    xaxis: { ...axis(theme), type: "date", anchor: "y2", range: [plotDate(begin), plotDate(end)], showgrid: false, nticks: 6, ticks: "outside", ticklen: 4, tickformat: "%H:%M" },
+    xaxis: { ...axis(theme), type: "date", anchor: "y2", range: [plotDate(begin), plotDate(end)], showgrid: false, nticks: 6, ticks: "outside", ticklen: 4, tickformat: end - begin < 600_000 ? "%H:%M:%S" : "%H:%M" },
     yaxis: { ...axis(theme), domain: [0.36, 1], rangemode: "tozero", nticks: 5 },
     yaxis2: { ...axis(theme), side: "right", domain: [0, 0.28], rangemode: "tozero", nticks: 3, tickformat: "d" },
   };
