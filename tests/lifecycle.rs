@@ -1,7 +1,7 @@
 //! Starting, many connections at once, several services, draining and stopping.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::common::{
     Backend, Balancer, Config, Peer, Program, Signal, at_once, eventually, expect_refusal, is_full_run, lb_command,
@@ -266,4 +266,67 @@ fn a_client_that_is_turned_away_doesnt_wait() {
     let lb = Balancer::start(&config);
     at_once(8, |_| (0..50).for_each(|_| expect_refusal(lb.address())));
     assert_eq!(lb.finish().ended("no_backend"), 400);
+}
+
+#[test]
+fn a_killed_lb_is_started_again_at_once_and_nothing_it_left_stands_in_its_way() {
+    let backend = Backend::echo();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock");
+    let config = Config::new()
+        .admin(&format!("listen = \"unix:{}\"", socket.display()))
+        .listen(&format!("\"{address}\""))
+        .backend("a", backend.address(), "");
+    for _ in 0..3 {
+        let mut lb = Balancer::start(&config);
+        let clients: Vec<Peer> = (0..20).map(|_| Peer::connect(address)).collect();
+        for client in &clients {
+            client.send(b"in").expect(b"in");
+        }
+        lb.program_mut().kill();
+        lb.forget();
+        assert!(socket.exists(), "what a killed process leaves");
+        clients.iter().for_each(Peer::wait_for_end);
+    }
+    let lb = Balancer::start(&config);
+    Peer::connect(address).send(b"in").fin().expect(b"in").expect_eof();
+    assert_eq!(lb.finish().ended("client_closed"), 1);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn whoever_comes_while_a_killed_lb_is_started_again_waits_at_the_ports_that_systemd_holds() {
+    let backend = Backend::echo();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::new()
+        .listen(&format!("\"{address}\""))
+        .backend("a", backend.address(), "");
+    std::fs::write(folder.path().join("lb.toml"), config.text()).unwrap();
+    let start = || {
+        let mut command = lb_command(folder.path());
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let socket = lb::sys::InheritedSocket {
+            name: "lb.socket".to_owned(),
+            socket: held.try_clone().unwrap().into(),
+        };
+        lb::sys::spawn_with(command, vec![socket]).unwrap()
+    };
+    for _ in 0..3 {
+        let mut lb = start();
+        Peer::connect(address).send(b"in").fin().expect(b"in").expect_eof();
+        lb.kill().unwrap();
+        lb.wait().unwrap();
+        let waiting: Vec<Peer> = (0..50).map(|_| Peer::connect(address)).collect();
+        let mut next = start();
+        for client in &waiting {
+            client.send(b"waited").fin().expect(b"waited").expect_eof();
+        }
+        next.kill().unwrap();
+        next.wait().unwrap();
+    }
 }
