@@ -134,12 +134,12 @@ impl<'a> Loop<'a> {
                 }
             }
             self.wake_given();
+            while let Ok(listeners) = self.acceptor.orders.try_recv() {
+                self.exchange(listeners);
+            }
             if stop.is_asked() {
                 let listeners = self.acceptor.listeners.borrow().clone();
                 return self.sweep(&listeners);
-            }
-            while let Ok(listeners) = self.acceptor.orders.try_recv() {
-                self.exchange(listeners);
             }
         }
     }

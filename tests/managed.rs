@@ -15,6 +15,7 @@ use scene::{ECHO, Family, Scene, config, section};
 mod in_process;
 mod scaling;
 mod scene;
+mod upgrade;
 
 fn send(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
@@ -456,42 +457,4 @@ fn with_as_many_replicas_as_ports_another_program_takes_their_places_one_by_one(
         (running.len() == 2 && running.iter().all(is_new)).then_some(())
     });
     scene.finish();
-}
-
-#[test]
-fn an_upgrade_takes_the_replicas_along() {
-    let scene = Scene::start(ECHO, 3, "");
-    let before = scene.wait_for(3);
-    let family = scene.family();
-    let peers: Vec<Peer> = (0..3).map(|_| Peer::connect(scene.lb.address())).collect();
-    for peer in &peers {
-        peer.send(b"a").expect(b"a");
-    }
-    let answer = scene.admin.ask("POST", "/api/v1/upgrade", &[], "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let pid = answer.json()["pid"].clone();
-    eventually("the new lb answers", || {
-        (scene.admin.json("/api/v1/status")["pid"] == pid).then_some(())
-    });
-    assert_eq!(scene.wait_for(3), before, "names, processes, ports, restarts");
-    (0..6).for_each(|_| scene.serves());
-    for peer in &peers {
-        peer.send(b"b").expect(b"b").fin().expect_eof();
-    }
-    let mut old = scene.lb;
-    old.line("has taken over");
-    // The old one ends, and the replicas don't.
-    eventually("the old lb ends", || old.program_mut().has_ended().then_some(()));
-    let rep = scene.admin.json("/rep");
-    assert_eq!(rep["message"]["N"], 3);
-    let killed = before[1].pid;
-    send(killed, Signal::KILL);
-    eventually("the new lb starts another one", || {
-        let replicas = scene.admin.json(scene::STATE)["replicas"]["replicas"].clone();
-        let replica = replicas[1].clone();
-        (replica["state"] == "running" && replica["pid"] != json!(killed)).then_some(())
-    });
-    send(u32::try_from(pid.as_u64().unwrap()).unwrap(), Signal::TERM);
-    family.expect_none("the new lb has stopped");
-    old.finish_stopped();
 }

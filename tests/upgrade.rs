@@ -36,11 +36,15 @@ impl Successor {
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        if is_alive(self.0) {
-            self.signal(Number::TERM);
-            let pid = self.0;
-            eventually(&format!("process {pid} ends"), || (!is_alive(pid)).then_some(()));
+        let pid = self.0;
+        if !is_alive(pid) {
+            return;
         }
+        if std::thread::panicking() {
+            return self.signal(Number::KILL);
+        }
+        self.signal(Number::TERM);
+        eventually(&format!("process {pid} ends"), || (!is_alive(pid)).then_some(()));
     }
 }
 
@@ -92,11 +96,12 @@ fn upgrade(admin: &Http) -> Successor {
     let answer = admin.ask("POST", "/api/v1/upgrade", &[], "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     let pid = answer.json()["pid"].as_u64().unwrap();
+    let successor = Successor(u32::try_from(pid).unwrap());
     // The old one may answer its last request a moment longer.
     eventually("the new one answers", || {
         (admin.json(STATUS)["pid"] == json!(pid)).then_some(())
     });
-    Successor(u32::try_from(pid).unwrap())
+    successor
 }
 
 /// How many connections each lb had, in the order in which they ended; all of them by their clients.
@@ -203,7 +208,7 @@ fn a_file_that_says_something_new_is_followed_and_a_bad_one_changes_nothing() {
 #[test]
 fn under_load_upgrade_after_upgrade_fails_nobody() {
     let backend = Backend::echo();
-    let rounds = if is_full_run("50 upgrades") { 50 } else { 3 };
+    let rounds = if is_full_run("50 upgrades") { 50 } else { 2 };
     let config = Config::new().admin(ADMIN).backend("a", backend.address(), "");
     let lb = Balancer::start(&config);
     let admin = lb.admin();
@@ -211,8 +216,16 @@ fn under_load_upgrade_after_upgrade_fails_nobody() {
     let served = at_once(5, |thread| {
         if thread == 0 {
             let mut generations = Vec::new();
-            for _ in 0..rounds {
+            for round in 1..=rounds {
                 generations.push(upgrade(&admin));
+                // Within its own trial a new lb isn't followed by another.
+                let again = admin.ask("POST", "/api/v1/upgrade", &[], "");
+                assert_eq!(again.status, 503, "{}", again.text());
+                lb.wait_for_lines(round, "has taken over");
+                eventually("its trial is over", || {
+                    let uptime = admin.json(STATUS)["uptime_seconds"].as_f64().unwrap();
+                    (uptime > 5.0).then_some(())
+                });
             }
             is_over.store(true, SeqCst);
             // Each has followed the one before it, and all but the last end by themselves.
@@ -385,6 +398,7 @@ fn sockets_that_somebody_else_opened_are_used_and_others_are_said_and_closed() {
         socket: listener.into(),
     });
     let mut child = lb::sys::spawn_with(command, sockets.into()).unwrap();
+    let _guard = Successor(child.id());
     assert_eq!(early.line(), "a");
     assert_eq!(greeted_by(service), "a");
     assert_eq!(Http::new(admin).json(STATUS)["pid"], json!(child.id()));
@@ -395,4 +409,65 @@ fn sockets_that_somebody_else_opened_are_used_and_others_are_said_and_closed() {
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut told).unwrap();
     assert!(child.wait().unwrap().success(), "{told}");
     assert!(told.contains(&format!("listener {nobodys} closed")), "{told}");
+}
+
+#[test]
+fn who_is_told_to_stop_while_both_run_stops_both_and_cuts_nobody() {
+    let a = Backend::named("a");
+    let lb = Balancer::start(&Config::new().admin(ADMIN).backend("a", a.address(), ""));
+    let address = lb.address();
+    let before = Peer::connect(address);
+    assert_eq!(before.line(), "a");
+    let successor = upgrade(&lb.admin());
+    let after = Peer::connect(address);
+    assert_eq!(after.line(), "a");
+    // The first process: to systemd it is the service still.
+    lb.signal(Signal::TERM);
+    lb.line("is told to stop too");
+    after.send(b"on").expect(b"on").fin().expect_eof();
+    lb.line("the lb before this one has connections still");
+    assert!(is_alive(successor.0), "it waits for the old one");
+    before.send(b"on").expect(b"on").fin().expect_eof();
+    successor.wait();
+    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens");
+    assert_eq!(served_by_each(lb), [1, 1]);
+}
+
+#[test]
+fn backends_that_nobody_brings_any_more_do_not_stay() {
+    let (a, b) = (Backend::named("a"), Backend::named("b"));
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list.json");
+    std::fs::write(&list, format!("[{{\"name\":\"b\",\"address\":\"{}\"}}]", b.address())).unwrap();
+    let config = Config::new().admin(ADMIN).backend("a", a.address(), "");
+    let section = format!("[service.discovery]\nkind = \"file\"\npath = {list:?}\nallow = [\"127.0.0.0/8\"]");
+    let lb = Balancer::start(&config.clone().service(&section));
+    let admin = lb.admin();
+    eventually("b is found", || (backend(&admin, "b") != Value::Null).then_some(()));
+    lb.write(&config);
+    let successor = upgrade(&admin);
+    assert_eq!(backend(&admin, "b"), Value::Null);
+    assert_eq!(greeted_by(lb.address()), "a");
+    drop(successor);
+    lb.finish_stopped();
+}
+
+#[test]
+fn a_new_one_that_fails_late_leaves_the_admin_socket_where_it_is() {
+    let a = Backend::named("a");
+    let config = Config::new()
+        .admin("listen = \"unix:admin.sock\"")
+        .backend("a", a.address(), "");
+    let lb = Balancer::start(&config);
+    let socket = lb.folder().join("admin.sock");
+    // Found only when everything else is open: what the file says can't be listened on.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = format!("\"127.0.0.1:0\", \"{}\"", taken.local_addr().unwrap());
+    lb.write(&config.clone().listen(&format!("[{more}]")));
+    lb.signal(Signal::USR2);
+    lb.line("nothing is changed");
+    assert!(socket.exists());
+    assert_eq!(greeted_by(lb.address()), "a");
+    lb.finish();
+    assert!(!socket.exists());
 }

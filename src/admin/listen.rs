@@ -7,8 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::AdminListen;
-use crate::control::Inherited;
+use crate::control::{Inherited, Luggage};
 use crate::sys;
 
 /// Under which a new lb finds the listener again.
@@ -45,35 +47,49 @@ impl SocketFile {
 
 /// A listener that lb was started with.
 #[derive(Debug)]
-pub(super) enum Given {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+pub(super) struct Given {
+    door: Door,
+    /// An old lb takes connections at it until this one is ready.
+    pub(super) is_shared: bool,
 }
 
 impl Given {
     /// The one for this `[admin] listen`: an old lb's, or one that was opened for its address.
     pub(super) fn take(listen: &AdminListen, inherited: &mut Inherited) -> Option<Self> {
-        let of_old = inherited
-            .luggage(NAME)
-            .filter(|luggage| luggage.state == listen.to_string());
-        let socket = of_old.and_then(|mut luggage| luggage.descriptors.pop());
-        let adopted = |error: io::Error| log::warn!("admin: the socket of the lb before this one: {error}");
-        match (listen, socket) {
-            (AdminListen::Off, _) => None,
-            (AdminListen::Tcp(_), Some(socket)) => sys::adopt_listener(socket)
-                .map_err(adopted)
-                .ok()
-                .flatten()
-                .map(Self::Tcp),
-            (AdminListen::Unix(_), Some(socket)) => sys::adopt_unix_listener(socket)
-                .map_err(adopted)
-                .ok()
-                .flatten()
-                .map(Self::Unix),
-            (AdminListen::Tcp(address), None) => inherited.tcp(*address).map(Self::Tcp),
-            (AdminListen::Unix(path), None) => inherited.unix(path).map(Self::Unix),
+        if let Some(luggage) = inherited.luggage(NAME) {
+            let adopted = Self::adopt(listen, luggage);
+            return adopted.unwrap_or_else(|error| {
+                log::warn!("admin: the socket of the lb before this one: {error}");
+                None
+            });
         }
+        let door = match listen {
+            AdminListen::Off => None,
+            AdminListen::Tcp(address) => inherited.tcp(*address).map(Door::Tcp),
+            // Its file belongs to whoever opened it.
+            AdminListen::Unix(path) => inherited.unix(path).map(|listener| Door::Unix(listener, None)),
+        };
+        door.map(|door| Self { door, is_shared: false })
     }
+
+    /// An old lb's, if it listens where this one is to.
+    fn adopt(listen: &AdminListen, mut luggage: Luggage) -> io::Result<Option<Self>> {
+        let moved: Moved = serde_json::from_value(luggage.state)?;
+        let socket = luggage.descriptors.pop().filter(|_| moved.listen == listen.to_string());
+        let door = socket
+            .map(|socket| Door::adopted(listen, socket, moved.has_file))
+            .transpose()?;
+        Ok(door.flatten().map(|door| Self { door, is_shared: true }))
+    }
+}
+
+/// What a new lb is told of the listener.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Moved {
+    /// Where it is, as lb.toml says it.
+    pub(super) listen: String,
+    /// Whether its file is lb's to remove.
+    pub(super) has_file: bool,
 }
 
 /// An open listener, non-blocking.
@@ -81,15 +97,15 @@ impl Given {
 pub(super) enum Door {
     /// On an address.
     Tcp(TcpListener),
-    /// On a socket in the file system.
-    Unix(UnixListener, SocketFile),
+    /// On a socket in the file system, with its file if that is ours to remove.
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 impl std::fmt::Display for Door {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(_) => out.write_str("a TCP port"),
-            Self::Unix(_, file) => write!(out, "unix:{}", file.path.display()),
+            Self::Unix(..) => out.write_str("a socket"),
         }
     }
 }
@@ -102,14 +118,10 @@ impl Door {
     pub(super) fn open(listen: &AdminListen, given: Option<Given>) -> Result<Option<Self>, String> {
         let opened = match (listen, given) {
             (AdminListen::Off, _) => return Ok(None),
-            (AdminListen::Tcp(_), Some(Given::Tcp(listener))) => Ok(Self::Tcp(listener)),
-            (AdminListen::Tcp(address), _) => sys::listen(*address).map(Self::Tcp),
-            (AdminListen::Unix(path), given) => {
-                let listener = match given {
-                    Some(Given::Unix(listener)) => Ok(listener),
-                    _ => sys::listen_unix(path),
-                };
-                listener.and_then(|listener| Ok(Self::Unix(listener, SocketFile::of(path)?)))
+            (_, Some(given)) => return Ok(Some(given.door)),
+            (AdminListen::Tcp(address), None) => sys::listen(*address).map(Self::Tcp),
+            (AdminListen::Unix(path), None) => {
+                sys::listen_unix(path).and_then(|listener| Ok(Self::Unix(listener, Some(SocketFile::of(path)?))))
             }
         };
         opened.map(Some).map_err(|error| {
@@ -121,6 +133,23 @@ impl Door {
             };
             format!("admin.listen: can't listen on {listen}: {error}; {hint} [admin] listen, or \"off\"")
         })
+    }
+
+    /// A listener of the lb before this one; `None`: it is no such listener.
+    fn adopted(listen: &AdminListen, socket: OwnedFd, has_file: bool) -> io::Result<Option<Self>> {
+        Ok(match listen {
+            AdminListen::Off => None,
+            AdminListen::Tcp(_) => sys::adopt_listener(socket)?.map(Self::Tcp),
+            AdminListen::Unix(path) => {
+                let file = has_file.then(|| SocketFile::of(path)).transpose()?;
+                sys::adopt_unix_listener(socket)?.map(|listener| Self::Unix(listener, file))
+            }
+        })
+    }
+
+    /// Whether a file is to be removed with it.
+    pub(super) const fn has_file(&self) -> bool {
+        matches!(self, Self::Unix(_, Some(_)))
     }
 
     /// Another handle on the same listener.
@@ -149,7 +178,7 @@ impl Door {
 
     /// Leaves no file behind.
     pub(super) fn close(self) {
-        if let Self::Unix(_, file) = self {
+        if let Self::Unix(_, Some(file)) = self {
             file.remove();
         }
     }

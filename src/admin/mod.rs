@@ -68,6 +68,8 @@ pub struct Admin {
     tokens: Option<Arc<Tokens>>,
     hosts: Vec<String>,
     history: Option<config::History>,
+    /// Whose turn it is to answer, at first.
+    turn: Turn,
 }
 
 /// Keeps the thread; dropped, it ends.
@@ -131,6 +133,7 @@ impl Admin {
         let settings = &config.admin;
         let tokens = settings.token_file.as_deref().map(Tokens::load).transpose()?;
         let given = Given::take(&settings.listen, inherited);
+        let is_shared = given.as_ref().is_some_and(|given| given.is_shared);
         let door = Door::open(&settings.listen, given)?;
         Ok(door.map(|door| Self {
             door,
@@ -138,6 +141,7 @@ impl Admin {
             tokens: tokens.map(Arc::new),
             hosts: settings.hosts.clone(),
             history: config.history.clone(),
+            turn: if is_shared { Turn::Theirs } else { Turn::Ours },
         }))
     }
 
@@ -156,7 +160,7 @@ impl Admin {
     pub fn start(self, board: Arc<Board>, commander: Commander, connections_max: u32) -> io::Result<AdminThread> {
         let where_to = match self.door.address()? {
             Some(address) => format!("http://{address}/"),
-            None => self.door.to_string(),
+            None => self.listen.to_string(),
         };
         let (send, events) = mpsc::channel(EVENTS_QUEUED);
         board.watch(move |event| {
@@ -168,7 +172,7 @@ impl Admin {
         let (ready, is_ready) = oneshot::channel();
         let counters = Arc::clone(board.counters());
         let samples = self.history.as_ref().map(|history| kept(history, &board)).transpose()?;
-        let (give, turn) = watch::channel(Turn::Ours);
+        let (give, turn) = watch::channel(self.turn);
         let companion = AdminCompanion {
             door: self.door.try_clone()?,
             listen: self.listen.clone(),
@@ -197,7 +201,7 @@ impl Admin {
                 let mut opened = opened;
                 supervise("admin", &counters, || run(&mut lasting, opened.take()));
             }
-            if *lasting.turn.borrow() != Turn::Given {
+            if *lasting.turn.borrow() == Turn::Ours {
                 lasting.admin.door.close();
             }
         })?;
@@ -356,11 +360,12 @@ mod tests {
         let file = UnixListener::from(OwnedFd::from(std::fs::File::create(&path).unwrap()));
         file.set_nonblocking(true).unwrap();
         Admin {
-            door: Door::Unix(file, listen::SocketFile::of(&path).unwrap()),
+            door: Door::Unix(file, Some(listen::SocketFile::of(&path).unwrap())),
             listen: AdminListen::Off,
             tokens: None,
             hosts: Vec::new(),
             history: None,
+            turn: Turn::Ours,
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::sync::watch;
 
-use super::listen::{Door, NAME};
+use super::listen::{Door, Moved, NAME};
 use crate::config::AdminListen;
 use crate::control::{Companion, Luggage};
 
@@ -34,7 +34,10 @@ impl Companion for AdminCompanion {
 
     fn pack(&self) -> io::Result<Luggage> {
         Ok(Luggage {
-            state: self.listen.to_string().into(),
+            state: serde_json::to_value(Moved {
+                listen: self.listen.to_string(),
+                has_file: self.door.has_file(),
+            })?,
             descriptors: vec![self.door.descriptor()?],
         })
     }

@@ -118,7 +118,13 @@ impl Refusal {
         Self::new(RefusalKind::Busy, "too many changes are waiting; try again in a moment")
     }
 
-    /// Nothing can be changed any more.
+    /// A new lb takes over: what is changed now would be lost.
+    #[must_use]
+    pub fn under_way() -> Self {
+        Self::new(RefusalKind::Busy, "an upgrade is under way; try again in a few seconds")
+    }
+
+    /// lb is stopping: nothing can be changed any more.
     #[must_use]
     pub fn stopping() -> Self {
         Self::new(RefusalKind::Stopping, "lb is stopping; nothing can be changed any more")

@@ -10,7 +10,6 @@ use super::leaving::Leaving;
 use super::running::Running;
 use super::sockets::leads_to;
 use super::steering::check_fit;
-use super::upgrade::under_way;
 use super::view::{self, Now};
 use crate::api;
 use crate::config;
@@ -28,14 +27,16 @@ impl Running {
         match command {
             Command::Upgrade => self.begin_upgrade(reply),
             // A new lb has been told how everything is: what is changed now would be lost. Those who bring backends say it again there.
-            _ if self.upgrade.is_some() && !matches!(command, Command::Provide { .. }) => reply(Err(under_way())),
+            _ if self.upgrade.is_some() && !matches!(command, Command::Provide { .. }) => {
+                reply(Err(Refusal::under_way()))
+            }
             command => reply(self.carry_out(&command)),
         }
     }
 
     pub(super) fn carry_out(&mut self, command: &Command) -> Outcome {
         match command {
-            Command::Upgrade => Err(under_way()),
+            Command::Upgrade => Err(Refusal::under_way()),
             Command::Reload => self.reload().map(Answer::Reloaded),
             Command::Add { service, backend } => self.add(self.place(service)?, backend),
             Command::Change {

@@ -1,6 +1,6 @@
 //! What an old lb hands to a new one at an upgrade: which socket is whose, and what it has learned. Values only; JSON between the two.
 //!
-//! Fields that one of them doesn't know are left out; a field that is missing is as if nothing had been learned.
+//! Fields that one of them doesn't know are left out. What can't be understood ends the new one, and the old one goes on.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,9 +21,6 @@ use crate::types::BackendId;
 pub(super) struct HandOver {
     /// Whose the listening sockets are, in the order in which they are handed over.
     pub(super) listeners: Vec<ListenerState>,
-    /// The `[admin] listen` that the admin socket was opened for.
-    #[serde(default)]
-    pub(super) admin: Option<String>,
     #[serde(default)]
     pub(super) services: Vec<ServiceState>,
     /// What other rooms hand over, by their names.
@@ -54,6 +51,9 @@ pub(super) struct ServiceState {
     /// Which client had which backend; those are places in `members`.
     #[serde(default)]
     clients: Option<Remembered>,
+    /// Of `members`, in this process.
+    #[serde(skip)]
+    ids: Vec<BackendId>,
 }
 
 /// A backend.
@@ -84,15 +84,21 @@ impl ServiceState {
         let balancer = service.balancer();
         let staying = balancer.pool().members().iter();
         let staying: Vec<&Member> = staying.filter(|member| member.admin != Admin::Leaving).collect();
-        let places: HashMap<BackendId, u32> = staying.iter().map(|member| member.backend.id).zip(0..).collect();
         Self {
             name: service.name.to_string(),
             file: steering.settings.backends.clone(),
             members: staying.iter().map(|member| MemberState::of(member)).collect(),
             next_number: steering.next_number,
             provided: steering.provided.clone().into_iter().collect(),
-            clients: service.remembered(Clock::now(), |id| places.get(&id).copied()),
+            clients: None,
+            ids: staying.iter().map(|member| member.backend.id).collect(),
         }
+    }
+
+    /// Which client had which backend. Takes its time where these are many.
+    pub(super) fn add_clients(&mut self, service: &Service) {
+        let places: HashMap<BackendId, u32> = self.ids.iter().copied().zip(0..).collect();
+        self.clients = service.remembered(Clock::now(), |id| places.get(&id).copied());
     }
 
     /// The pool that follows from it and from the file as it is now: as if the old lb had reloaded it.
@@ -101,8 +107,21 @@ impl ServiceState {
             backends: self.file.clone(),
             ..after.clone()
         };
-        let members: Vec<Member> = self.members.iter().map(|state| state.member(after, numbers)).collect();
-        let ids: Vec<BackendId> = members.iter().map(|member| member.backend.id).collect();
+        // Who brings them isn't asked for any more: nobody would take them away again.
+        let is_wanted = |origin: Origin| match origin {
+            Origin::Managed => after.managed.is_some(),
+            Origin::Discovery => after.discovery.is_some(),
+            Origin::Config | Origin::Api => true,
+        };
+        let states = self.members.iter();
+        let restored: Vec<(bool, Member)> = states
+            .map(|state| (is_wanted(state.origin), state.member(after, numbers)))
+            .collect();
+        let ids: Vec<BackendId> = restored.iter().map(|(_, member)| member.backend.id).collect();
+        let members: Vec<Member> = restored
+            .into_iter()
+            .filter_map(|(is_wanted, member)| is_wanted.then_some(member))
+            .collect();
         let next_number = members.iter().map(|member| member.number.saturating_add(1)).max();
         numbers.next_number = self.next_number.max(next_number.unwrap_or(1));
         let difference = Difference::new(&before, after, &Pool::new(members), numbers);

@@ -23,6 +23,8 @@ pub(super) const READY: &[u8] = b"ready\n";
 /// What it says when it is told to stop: it doesn't fail.
 pub(super) const STOPPING: &[u8] = b"stopping\n";
 
+/// And at most so many bytes: a hundred thousand backends and a million clients have a tenth of that.
+const TOLD_BYTES_MAX: u64 = 1 << 30;
 /// The old lb has so long to say everything.
 const TELLING_MAX: Duration = Duration::from_secs(5);
 
@@ -49,6 +51,14 @@ impl Predecessor {
         if let Err(error) = (&self.0).write_all(word) {
             log::debug!("the lb before this one can't be told: {error}");
         }
+    }
+
+    /// Waits until it has ended, but no longer than that. Whether it has.
+    pub(super) fn wait_for_end(&self, most: Duration) -> bool {
+        // Zero would be no limit. It says nothing more: there is only the end to read.
+        let waiting = self.0.set_read_timeout(Some(most.max(Duration::from_millis(1))));
+        let read = waiting.and_then(|()| (&self.0).read(&mut [0]));
+        !matches!(read, Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
     }
 }
 
@@ -147,7 +157,11 @@ impl Inherited {
 /// All that an old lb says.
 fn told_by(stream: &UnixStream) -> io::Result<HandOver> {
     stream.set_read_timeout(Some(TELLING_MAX))?;
+    // Its length comes first: the stream stays open, since its end is that of the old lb.
+    let mut length = [0; 8];
+    (&*stream).read_exact(&mut length)?;
+    let length = u64::from_be_bytes(length).min(TOLD_BYTES_MAX);
     let mut told = Vec::new();
-    (&*stream).read_to_end(&mut told)?;
+    stream.take(length).read_to_end(&mut told)?;
     serde_json::from_slice(&told).map_err(io::Error::other)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::board::Board;
-use super::command::{Commander, Request};
+use super::command::{Commander, Refusal, Request};
 use super::companion::Companion;
 use super::inherited::{Predecessor, READY};
 use super::reload::Departing;
@@ -19,7 +20,7 @@ use super::signals::Signal;
 use super::sockets::Sockets;
 use super::steering::Steering;
 use super::systemd;
-use super::upgrade::{Progress, Upgrade, under_way};
+use super::upgrade::{Progress, Upgrade};
 use super::watchdog::Watchdog;
 use crate::acceptor::Listener;
 use crate::config::Config;
@@ -108,8 +109,8 @@ pub struct Running {
     pub(super) predecessor: Option<Predecessor>,
     /// A new lb that is on its way.
     pub(super) upgrade: Option<Upgrade>,
-    /// A new lb has everything.
-    pub(super) is_succeeded: bool,
+    /// A new lb has everything; the end of this one is the end of the stream.
+    pub(super) successor: Option<UnixStream>,
     pub(super) watchdog: Watchdog,
 }
 
@@ -137,6 +138,9 @@ impl Running {
         );
         systemd::tell_ready();
         if let Some(predecessor) = &self.predecessor {
+            // Only now does this one take connections: what it had taken would be lost with it, and the old one go on.
+            self.acceptor_orders.give(self.sockets.listeners(&self.services));
+            self.companions.iter().for_each(|companion| companion.resume());
             predecessor.tell(READY);
         }
     }
@@ -221,7 +225,7 @@ impl Running {
 
     fn reload_for_signal(&mut self) {
         if self.upgrade.is_some() {
-            log::error!("reload: {}", under_way().message);
+            log::error!("reload: {}", Refusal::under_way().message);
         } else {
             // It logs what came of it.
             drop(self.reload());

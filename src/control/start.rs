@@ -149,7 +149,12 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         doorbell: Arc::clone(&acceptor_doorbell),
     };
     let acceptor = Acceptor {
-        listeners: RefCell::new(sockets.listeners(&services)),
+        // After an upgrade the old lb takes connections until this one is ready.
+        listeners: RefCell::new(if inherited.predecessor.is_some() {
+            Vec::new()
+        } else {
+            sockets.listeners(&services)
+        }),
         orders: listened,
         workers: worker_handles.clone(),
         process: Arc::clone(&process),
@@ -229,7 +234,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         companions: Vec::new(),
         predecessor: inherited.predecessor,
         upgrade: None,
-        is_succeeded: false,
+        successor: None,
         watchdog: Watchdog::new(usize::from(workers_count), pulse),
     })
 }

@@ -12,8 +12,11 @@ use super::inherited::STOPPING;
 use super::running::{LEAVING_LOOK, Running};
 use super::sockets::Sockets;
 use super::systemd;
+use super::upgrade::TRIAL;
 use crate::observe::End;
 use crate::service::Service;
+use crate::sys::Clock;
+use crate::types::Moment;
 use crate::worker::Order;
 
 impl Running {
@@ -21,11 +24,15 @@ impl Running {
     pub(super) fn stop(mut self) {
         self.board.is_draining.store(true, Relaxed);
         // Who has a successor isn't the service any more.
-        if !self.is_succeeded {
+        if self.successor.is_none() {
             systemd::tell_stopping();
         }
         if let Some(predecessor) = &self.predecessor {
             predecessor.tell(STOPPING);
+        }
+        if self.successor.is_some() {
+            // Who waits at a listener that the new lb doesn't have any more is served here.
+            self.acceptor_orders.give(self.sockets.listeners(&self.services));
         }
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.stop();
@@ -40,7 +47,9 @@ impl Running {
         } else {
             log::info!("stopping");
         }
+        let until = Clock::now().plus(self.drain_timeout).plus(TRIAL);
         self.drain();
+        self.wait_for_predecessor(until);
         if let Some(prober) = self.prober.take() {
             prober.stop();
         }
@@ -52,6 +61,18 @@ impl Running {
         self.access_log.turn_off();
         drop((std::mem::take(&mut self.worker_handles), self.access_log_guard.take()));
         log::info!("stopped");
+    }
+
+    /// Whoever asks this lb to stop means the one before it too, whose connections may still finish.
+    fn wait_for_predecessor(&self, until: Moment) {
+        let Some(predecessor) = &self.predecessor else { return };
+        if predecessor.wait_for_end(Duration::ZERO) {
+            return;
+        }
+        log::info!("stopping: the lb before this one has connections still");
+        if !predecessor.wait_for_end(until.since(Clock::now())) {
+            log::warn!("the lb before this one hasn't ended; it is left behind");
+        }
     }
 
     /// Waits until every session has ended; resets what is left in the end.

@@ -1,13 +1,15 @@
 //! Another lb takes over: the program is started anew with the listening sockets and all that was learned, and once it serves, this
-//! one drains and ends. A new one that dies or hangs within [`TRIAL`] changes nothing: then this one goes on.
+//! one drains and ends. A new one that isn't ready in time, or that dies within [`TRIAL`], changes nothing: then this one goes on.
 //!
-//! The two talk over a pair of sockets. The old one says everything and closes its way; the new one says that it serves, and keeps its
-//! end for as long as it lives, so that its death is an end of file here.
+//! The two talk over a pair of sockets. The old one says everything, the new one that it serves, and each keeps its end for as long as it
+//! lives, so that its death is an end of file at the other. A new one that is told to stop waits for the old one: whoever asks it to
+//! stop means both.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, never, unbounded};
@@ -17,15 +19,32 @@ use super::handover::{HandOver, ServiceState};
 use super::inherited::{LISTENER, PREDECESSOR, READY, ROOM, STOPPING};
 use super::running::Running;
 use super::systemd;
+use crate::service::Service;
 use crate::sys::{self, InheritedSocket};
 
 /// So long a new lb has to serve.
 const READY_MAX: Duration = Duration::from_millis(4500);
 /// So long, from its start, it may still fail without harm.
-const TRIAL: Duration = Duration::from_secs(5);
+pub(super) const TRIAL: Duration = Duration::from_secs(5);
 
 /// Where an answer goes.
 type Reply = Box<dyn FnOnce(Outcome) + Send>;
+
+/// What is handed over; which client had which backend is told by the services themselves, on another thread: it may be a lot.
+struct Handed {
+    handed: HandOver,
+    services: Vec<Arc<Service>>,
+}
+
+impl Handed {
+    fn told(self) -> io::Result<Vec<u8>> {
+        let Self { mut handed, services } = self;
+        for (state, service) in handed.services.iter_mut().zip(&services) {
+            state.add_clients(service);
+        }
+        Ok(serde_json::to_vec(&handed)?)
+    }
+}
 
 /// What becomes of a new lb.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,8 +91,10 @@ impl Running {
     }
 
     fn try_upgrade(&mut self) -> Result<(Receiver<Progress>, UnixStream, u32), Refusal> {
-        if self.upgrade.is_some() {
-            return Err(under_way());
+        // Within its own trial this lb may still fail: two of them would go on then.
+        let is_on_trial = self.predecessor.is_some() && self.board.uptime() < TRIAL;
+        if self.upgrade.is_some() || is_on_trial {
+            return Err(Refusal::under_way());
         }
         let failed = |what: &str, error: &io::Error| {
             let message = format!("{what}: {error}; nothing is changed");
@@ -81,8 +102,6 @@ impl Running {
         };
         let packed = self.pack().map_err(|error| failed("what is to be handed over", &error));
         let started = packed.and_then(|(handed, sockets)| {
-            let state =
-                serde_json::to_vec(&handed).map_err(|error| failed("what is to be handed over", &error.into()))?;
             let (ours, theirs) = UnixStream::pair().map_err(|error| failed("a pair of sockets", &error))?;
             let theirs = InheritedSocket {
                 name: PREDECESSOR.to_owned(),
@@ -96,7 +115,7 @@ impl Running {
             let stream = ours.try_clone().map_err(|error| failed("a socket", &error))?;
             std::thread::Builder::new()
                 .name("upgrade".into())
-                .spawn(move || follow(child, &ours, &state, began, &send))
+                .spawn(move || follow(child, &ours, handed, began, &send))
                 .map_err(|error| failed("a thread", &error))?;
             Ok((progress, stream, pid))
         });
@@ -107,7 +126,7 @@ impl Running {
     }
 
     /// Everything that a new lb needs.
-    fn pack(&self) -> io::Result<(HandOver, Vec<InheritedSocket>)> {
+    fn pack(&self) -> io::Result<(Handed, Vec<InheritedSocket>)> {
         let (listeners, sockets) = self.sockets.handed_over()?;
         let named = |name: &str| {
             let name = name.to_owned();
@@ -131,7 +150,8 @@ impl Running {
             let name = format!("{ROOM}{}", companion.name());
             sockets.extend(luggage.descriptors.into_iter().map(named(&name)));
         }
-        Ok((handed, sockets))
+        let services = self.services.clone();
+        Ok((Handed { handed, services }, sockets))
     }
 
     /// What becomes of a new lb, if there is one.
@@ -170,7 +190,6 @@ impl Running {
             }
             Progress::Settled => {
                 log::info!("upgrade: process {pid} has taken over");
-                systemd::tell_main_process(pid);
                 self.leave();
                 return true;
             }
@@ -183,16 +202,23 @@ impl Running {
         self.companions.iter().for_each(|companion| companion.resume());
     }
 
+    /// The new lb has everything. It hears the end of this one by the end of the stream, which is kept until then.
     fn leave(&mut self) {
-        self.upgrade = None;
-        self.is_succeeded = true;
+        if let Some(upgrade) = self.upgrade.take() {
+            systemd::tell_main_process(upgrade.pid);
+            self.successor = Some(upgrade.stream);
+        }
         self.companions.iter().for_each(|companion| companion.let_go());
     }
 
-    /// lb is to stop: a new one that serves keeps everything, another one is given up.
+    /// lb is to stop: a new one that serves has everything and is told to stop too, another one is given up.
     pub(super) fn end_upgrade(&mut self) {
         let Some(upgrade) = &self.upgrade else { return };
         if upgrade.is_ready {
+            log::info!("upgrade: process {} is told to stop too", upgrade.pid);
+            if let Err(error) = sys::terminate(upgrade.pid) {
+                log::error!("upgrade: process {} can't be told to stop: {error}", upgrade.pid);
+            }
             return self.leave();
         }
         log::warn!("upgrade: process {} is given up: lb is told to stop", upgrade.pid);
@@ -205,11 +231,6 @@ impl Running {
             _ => self.take_back(),
         }
     }
-}
-
-/// Refuses what would be lost.
-pub(super) fn under_way() -> Refusal {
-    Refusal::new(RefusalKind::Busy, "an upgrade is under way; try again in a few seconds")
 }
 
 /// Starts the program as this one was started: the file that is at its path now.
@@ -227,9 +248,10 @@ fn spawn(sockets: Vec<InheritedSocket>) -> io::Result<Child> {
 }
 
 /// Tells a new lb everything and follows it, on a thread of its own.
-fn follow(mut child: Child, stream: &UnixStream, state: &[u8], began: Instant, progress: &Sender<Progress>) {
+fn follow(mut child: Child, stream: &UnixStream, handed: Handed, began: Instant, progress: &Sender<Progress>) {
     let mut lines = BufReader::new(stream);
-    let ready = tell(stream, state).and_then(|()| hear(stream, &mut lines, began, READY_MAX));
+    let told = handed.told().and_then(|state| tell(stream, &state));
+    let ready = told.and_then(|()| hear(stream, &mut lines, began, READY_MAX));
     let tell = |word: Progress| {
         if progress.send(word).is_err() {
             log::debug!("upgrade: nobody waits for it any more");
@@ -258,8 +280,9 @@ fn follow(mut child: Child, stream: &UnixStream, state: &[u8], began: Instant, p
 
 fn tell(mut stream: &UnixStream, state: &[u8]) -> io::Result<()> {
     stream.set_write_timeout(Some(READY_MAX))?;
-    stream.write_all(state)?;
-    stream.shutdown(std::net::Shutdown::Write)
+    let length = u64::try_from(state.len()).unwrap_or(u64::MAX);
+    stream.write_all(&length.to_be_bytes())?;
+    stream.write_all(state)
 }
 
 /// The next line, within `most` since it `began`; empty at the end of the stream.

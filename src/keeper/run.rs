@@ -29,6 +29,8 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 const ORDER_MAX: Duration = Duration::from_secs(10);
 /// Messages read, and chunks of output, before everything else gets its turn.
 const TURN_MAX: usize = 16;
+/// And so many turns when it has ended: more than a pipe holds.
+const REST_TURNS_MAX: usize = 64;
 
 /// What is to become of the replica.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,7 +132,7 @@ impl Keeper<'_> {
             let is_over = matches!(self.phase, Phase::Killing(give_up) if now >= give_up);
             if self.is_alone || is_over {
                 // What was written before the end is in the pipes still.
-                while self.read_streams(now) {}
+                self.read_rest(now);
                 self.tell_lost();
                 self.tell_waiting();
                 return Ok(());
@@ -251,7 +253,7 @@ impl Keeper<'_> {
         self.main = None;
         let now = Instant::now();
         // Its last words first.
-        while self.read_streams(now) {}
+        self.read_rest(now);
         self.tell_lost();
         self.tell(Report::Exited {
             code: status.exit_status(),
@@ -259,6 +261,15 @@ impl Keeper<'_> {
         });
         if self.phase == Phase::Running {
             self.begin_to_kill(now); // it didn't take along what it started
+        }
+    }
+
+    /// What is in the pipes still. Bounded: somebody it left behind may write without end.
+    fn read_rest(&mut self, now: Instant) {
+        for _ in 0..REST_TURNS_MAX {
+            if !self.read_streams(now) {
+                return;
+            }
         }
     }
 

@@ -18,6 +18,9 @@ const WAYS: usize = 16;
 /// Buckets have room for half as many again as clients are expected, so that of as many as that hardly one is forgotten early.
 const SLACK_PERCENT: usize = 150;
 
+/// Clients that another process is told of, those that came last: some 30 MB, written and read in a second.
+const CLIENTS_SENT_MAX: usize = 1_000_000;
+
 /// `[service.sticky]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StickySettings {
@@ -147,6 +150,10 @@ impl StickyTable {
                     clients.push([number, fingerprint, backend, age]);
                 }
             }
+        }
+        if clients.len() > CLIENTS_SENT_MAX {
+            clients.select_nth_unstable_by_key(CLIENTS_SENT_MAX, |[.., age]| *age);
+            clients.truncate(CLIENTS_SENT_MAX);
         }
         Remembered {
             buckets: self.buckets.len(),

@@ -16,8 +16,8 @@ use super::listen::set_inheritable;
 const FIRST: i32 = 3;
 /// What a descriptor is called whose name nobody said (sd_listen_fds(3)).
 const NAMELESS: &str = "unknown";
-/// At most so many are looked at: more than any configuration has.
-const COUNT_MAX: usize = 4096;
+/// At most so many are looked at: all listeners and replicas that a configuration may have, and some more.
+const COUNT_MAX: usize = 16_384;
 
 /// A socket that this process was started with: of TCP, or of streams or packets within the machine.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ impl InheritedSocket {
     }
 }
 
-/// The sockets that this process was started with, each once: to be called first of all, since it also removes the variables that
-/// tell of them. What is no socket of a kind that lb knows is left alone, and said in words: nobody logs yet.
+/// The sockets that this process was started with, each once: to be called first of all, since it also removes the variable that
+/// says how many they are. What is no socket of a kind that lb knows is left alone, and said in words: nobody logs yet.
 #[must_use]
 pub fn inherited_sockets() -> Vec<Result<InheritedSocket, String>> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();

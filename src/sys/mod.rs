@@ -28,6 +28,6 @@ pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
 pub use raw::{bind_to_caller, round_trip, run_when_idle, unacknowledged_bytes, wake_without_preempting};
 pub use socket::{acknowledge, begin_connect, finish_write, peek, receive, reset, send, take_error};
-pub use thread::{LoopThread, Stop};
+pub use thread::{LoopThread, Stop, terminate};
 pub use unix::listen_unix;
 pub use wake::{Doorbell, Waker};

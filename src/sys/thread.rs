@@ -9,6 +9,17 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::Doorbell;
 
+/// Asks a process to end (`SIGTERM`).
+///
+/// # Errors
+/// There is none of that number, or it isn't ours.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or(rustix::io::Errno::SRCH)?;
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    Ok(())
+}
+
 /// Keeps such a thread; dropped, it asks the thread to stop at its next wake-up.
 #[derive(Debug)]
 pub struct LoopThread {

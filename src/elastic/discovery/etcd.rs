@@ -279,6 +279,8 @@ impl Known {
 struct Lines {
     answer: Response<Incoming>,
     read: Vec<u8>,
+    /// Up to where there is no end of a line.
+    looked_at: usize,
 }
 
 impl Lines {
@@ -286,15 +288,20 @@ impl Lines {
         Self {
             answer,
             read: Vec::new(),
+            looked_at: 0,
         }
     }
 
     async fn next(&mut self) -> Result<Vec<u8>, String> {
         loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+            let fresh = self.read.iter().skip(self.looked_at);
+            if let Some(end) = fresh.into_iter().position(|byte| *byte == b'\n') {
+                let end = end.saturating_add(self.looked_at);
                 let rest = self.read.split_off(end.saturating_add(1));
+                self.looked_at = 0;
                 return Ok(std::mem::replace(&mut self.read, rest));
             }
+            self.looked_at = self.read.len();
             if self.read.len() > web::ANSWER_BYTES_MAX {
                 return Err(format!("an answer of more than {} MiB", web::ANSWER_BYTES_MAX >> 20));
             }

@@ -63,10 +63,19 @@ pub(super) struct Instance {
     pub(super) program: config::Program,
     pub(super) started: Moment,
     pub(super) state: State,
+    /// Until then another lb may have sessions on it.
+    pub(super) others_until: Moment,
     pub(super) meter: Meter,
 }
 
 impl Instance {
+    /// No new sessions from now on, and it goes when the old ones have ended.
+    pub(super) fn drain(&mut self, now: Moment) {
+        self.state = State::Draining {
+            not_before: now.max(self.others_until),
+        };
+    }
+
     /// Starts a keeper, and tells it what to keep. `who` is for the list of processes.
     ///
     /// # Errors
@@ -118,6 +127,7 @@ impl Instance {
             program: program.clone(),
             started: now,
             state: State::Starting { look_at: now },
+            others_until: Moment::START,
             meter: Meter::default(),
         })
     }

@@ -158,7 +158,7 @@ impl Kept {
             };
             let Slot { current, successor, .. } = self.slots.remove(found);
             for mut instance in current.into_iter().chain(successor) {
-                instance.state = State::Draining { not_before: now };
+                instance.drain(now);
                 self.leaving.push(instance);
             }
         }
@@ -204,7 +204,15 @@ impl Kept {
                 .decide(turn.now.since(Moment::START), connections, replicas)
                 .wanted;
             self.scale_at = turn.now.plus(scaling.interval());
-            if wanted != replicas.running {
+            // An old lb's sessions aren't counted here: nobody goes because of few before they have ended.
+            let others_until = self
+                .slots
+                .iter()
+                .flat_map(Slot::instances)
+                .map(|instance| instance.others_until)
+                .max();
+            let is_sure = wanted > replicas.running || others_until.is_none_or(|until| turn.now >= until);
+            if wanted != replicas.running && is_sure {
                 let before = replicas.running;
                 log::info!(
                     "{}: replicas wanted: {wanted} instead of {before}, live connections: {connections}",

@@ -14,6 +14,14 @@ use crate::config;
 use crate::control::Luggage;
 use crate::types::Moment;
 
+/// What is known of all.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    /// How long the sessions of the lb that hands over may live.
+    drain_timeout_ms: u64,
+    services: Vec<Service>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Service {
     name: String,
@@ -55,6 +63,9 @@ enum Doing {
     Ended,
 }
 
+/// So long the lb that hands over waits, and a little longer, before it begins to drain.
+const TRIAL_MAX: Duration = Duration::from_secs(6);
+
 fn milliseconds(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -63,34 +74,33 @@ fn milliseconds(span: Duration) -> u64 {
 ///
 /// # Errors
 /// No descriptor is left.
-pub(super) fn pack(services: &[Kept], now: Moment) -> io::Result<Luggage> {
+pub(super) fn pack(services: &[Kept], drain_timeout: Duration, now: Moment) -> io::Result<Luggage> {
     let mut descriptors = Vec::new();
     let state: io::Result<Vec<Service>> = services
         .iter()
         .map(|kept| service(kept, now, &mut descriptors))
         .collect();
     Ok(Luggage {
-        state: serde_json::to_value(state?)?,
+        state: serde_json::to_value(Known {
+            drain_timeout_ms: milliseconds(drain_timeout),
+            services: state?,
+        })?,
         descriptors,
     })
 }
 
-/// The replicas that were handed over. Sessions on those that drain are the other lb's, for at most `drain_timeout`.
-pub(super) fn adopt(
-    luggage: Luggage,
-    drain_timeout: Duration,
-    now: Moment,
-    token: &mut u64,
-) -> Result<Vec<Kept>, String> {
-    let services: Vec<Service> = serde_json::from_value(luggage.state).map_err(|error| error.to_string())?;
+/// The replicas that were handed over. Sessions on them may be the other lb's, for as long as that one may drain.
+pub(super) fn adopt(luggage: Luggage, now: Moment, token: &mut u64) -> Result<Vec<Kept>, String> {
+    let known: Known = serde_json::from_value(luggage.state).map_err(|error| error.to_string())?;
+    let others_until = now.plus(TRIAL_MAX).plus(Duration::from_millis(known.drain_timeout_ms));
     let mut sockets = luggage.descriptors.into_iter();
     let mut adopt = |process: Process| {
         let socket = sockets.next().ok_or("fewer sockets than replicas")?;
         *token = token.saturating_add(1);
-        Ok::<Instance, String>(instance(process, socket, *token, (now, drain_timeout)))
+        Ok::<Instance, String>(instance(process, socket, *token, (now, others_until)))
     };
     let mut all = Vec::new();
-    for service in services {
+    for service in known.services {
         let mut kept = Kept::new(&service.name);
         kept.file_replicas = service.file_replicas;
         for passed in service.slots {
@@ -152,7 +162,7 @@ fn process(instance: &Instance, now: Moment, descriptors: &mut Vec<OwnedFd>) -> 
     })
 }
 
-fn instance(process: Process, socket: OwnedFd, token: u64, (now, drain_timeout): (Moment, Duration)) -> Instance {
+fn instance(process: Process, socket: OwnedFd, token: u64, (now, others_until): (Moment, Moment)) -> Instance {
     Instance {
         token,
         is_registered: false,
@@ -169,13 +179,14 @@ fn instance(process: Process, socket: OwnedFd, token: u64, (now, drain_timeout):
             Doing::Starting => State::Starting { look_at: now },
             Doing::Ready => State::Ready,
             Doing::Draining => State::Draining {
-                not_before: now.plus(drain_timeout),
+                not_before: others_until,
             },
             Doing::Stopping { kill_in_ms } => State::Stopping {
                 kill_at: now.plus(Duration::from_millis(kill_in_ms)),
             },
             Doing::Ended => State::Ended,
         },
+        others_until,
         meter: Meter::default(),
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Room {
     services: Vec<Kept>,
     answers: (Sender<AnswerOf>, Receiver<AnswerOf>),
     next_token: u64,
+    /// Another lb handed over: its backends may be in the pool.
+    is_heir: bool,
     is_paused: bool,
     stopping: Option<(Sender<()>, Moment)>,
     /// Keepers that have ended, if they are children.
@@ -72,8 +74,8 @@ impl Room {
         inherited: Option<Luggage>,
     ) -> Self {
         let (now, mut next_token) = (Clock::now(), 0);
-        let drain_timeout = around.board.drain_timeout();
-        let adopted = inherited.map(|inherited| passing::adopt(inherited, drain_timeout, now, &mut next_token));
+        let is_heir = inherited.is_some();
+        let adopted = inherited.map(|inherited| passing::adopt(inherited, now, &mut next_token));
         let mut services = match adopted {
             None => Vec::new(),
             Some(Ok(services)) => services,
@@ -90,6 +92,7 @@ impl Room {
             services,
             answers: unbounded(),
             next_token: next_token.saturating_add(1),
+            is_heir,
             is_paused: false,
             stopping: None,
             ended: Vec::new(),
@@ -164,7 +167,7 @@ impl Room {
             match order {
                 Order::Pause(reply) => {
                     self.is_paused = true;
-                    let passed = passing::pack(&self.services, Clock::now());
+                    let passed = passing::pack(&self.services, self.around.board.drain_timeout(), Clock::now());
                     // Nobody waits any more: then resume follows.
                     drop(reply.send(passed));
                 }
@@ -189,7 +192,9 @@ impl Room {
     fn take_requests(&mut self, now: Moment) {
         while let Ok(request) = self.around.requests.requests.try_recv() {
             let ReplicaRequest { service, order, reply } = request;
-            let outcome = if self.is_paused || self.stopping.is_some() || self.around.board.is_draining() {
+            let outcome = if self.is_paused {
+                Err(Refusal::under_way())
+            } else if self.stopping.is_some() || self.around.board.is_draining() {
                 Err(Refusal::stopping())
             } else {
                 self.follow_news(now);
@@ -232,7 +237,14 @@ impl Room {
             let found = before.iter().position(|kept| kept.name == service.name);
             let kept = found.map(|place| before.remove(place));
             if kept.is_some() || service.managed.is_some() {
-                self.services.push(kept.unwrap_or_else(|| Kept::new(&service.name)));
+                let is_heir = self.is_heir;
+                self.services.push(kept.unwrap_or_else(|| {
+                    let mut kept = Kept::new(&service.name);
+                    if is_heir {
+                        kept.tell_anew();
+                    }
+                    kept
+                }));
             }
         }
         self.services.append(&mut before);

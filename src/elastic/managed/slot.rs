@@ -211,7 +211,7 @@ impl Slot {
     /// The process that serves goes: no new sessions, and it is stopped when the old ones have ended.
     pub(super) fn retire(&mut self, of: &mut OfService<'_>, turn: &mut Turn<'_>) {
         if let Some(mut instance) = self.current.take() {
-            instance.state = State::Draining { not_before: turn.now };
+            instance.drain(turn.now);
             of.leaving.push(instance);
             self.restarts = self.restarts.saturating_add(1);
             (self.start_at, turn.is_news) = (turn.now, true);
