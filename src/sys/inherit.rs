@@ -66,7 +66,7 @@ pub fn inherited_sockets() -> Vec<Result<InheritedSocket, String>> {
     sockets
 }
 
-/// A listener that somebody else opened, made to behave as one of [`listen`](super::listen). `None`: it doesn't listen.
+/// A listener that somebody else opened, made to behave as one of [`listen`](super::listen()). `None`: it doesn't listen.
 ///
 /// # Errors
 /// It is no socket of ours to change.
