@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::common::{
     Backend, Balancer, Config, Http, Peer, Signal, at_once, eventually, expect_refusal, greeted_by, is_full_run,
+    lb_command,
 };
 
 const ADMIN: &str = "listen = \"127.0.0.1:0\"";
@@ -309,6 +310,33 @@ fn sighup_reloads_and_says_so() {
     lb.signal(Signal::HUP);
     lb.wait_for_lines(1, "the configuration from before stays in force");
     assert_eq!(names(lb.address(), 2), ["a", "b"]);
+    lb.finish();
+}
+
+/// What `lb check` says of a file, a reload says too, and nothing is changed.
+#[test]
+fn no_bad_file_is_put_in_force_and_each_is_told_as_the_check_tells_it() {
+    let a = Backend::named("a");
+    let (lb, admin, config) = start(Config::with_backends(&[("a", a.address())]));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/bad");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read(entry.unwrap().path()).unwrap();
+        std::fs::write(lb.folder().join("lb.toml"), text).unwrap();
+        let check = lb_command(lb.folder()).arg("check").output().unwrap();
+        let said = String::from_utf8(check.stderr).unwrap();
+        let answer = admin.ask("POST", "/api/v1/reload", &[], "");
+        assert_eq!((check.status.code(), answer.status), (Some(1), 422), "{said}");
+        let told: Vec<String> = serde_json::from_value(answer.json()["error"]["details"].clone()).unwrap();
+        assert_eq!(told, said.lines().collect::<Vec<_>>());
+        count += 1;
+    }
+    assert!(count > 80, "{count} files");
+    assert_eq!(greeted_by(lb.address()), "a");
+    assert!(
+        reload(&lb, &admin, &config).is_empty(),
+        "nothing of all that is in force"
+    );
     lb.finish();
 }
 
