@@ -189,9 +189,11 @@ impl Admin {
             samples,
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
-            // A worker that wakes doesn't wait for an answer to be finished: at 1,000 requests a second everybody would feel it.
-            if let Err(error) = sys::run_when_idle() {
-                log::debug!("admin: can't step back behind the others: {error}");
+            // Whoever moves bytes goes first. (`SCHED_IDLE` would do it too, but on a busy machine an answer then takes seconds.)
+            for stepped in [sys::wake_without_preempting(), sys::step_back()] {
+                if let Err(error) = stepped {
+                    log::debug!("admin: can't step back behind the others: {error}");
+                }
             }
             let (opened, is_open) = match Opened::new(&lasting.admin.door) {
                 Ok(opened) => (Some(opened), Ok(())),

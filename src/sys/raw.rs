@@ -1,4 +1,4 @@
-//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, sched_setscheduler, and what a child does between
+//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, how a thread is scheduled, and what a child does between
 //! fork and exec.
 
 use std::io;
@@ -62,25 +62,52 @@ pub fn round_trip(socket: impl AsFd) -> io::Result<Duration> {
 /// # Errors
 /// `EPERM` in a sandbox that forbids it.
 pub fn wake_without_preempting() -> io::Result<()> {
-    set_scheduler(libc::SCHED_BATCH)
+    set_scheduler(libc::SCHED_BATCH, 0)
 }
 
-/// From now on the calling thread runs where nobody else wants to, and whoever wakes up interrupts it at once (`SCHED_IDLE`, sched(7)).
-/// While every core is busy it gets about 3 thousandths of one.
+/// What a thread that moves bytes asks for at a time: the shortest that the kernel grants.
+const SHORT_SLICE_NANOS: u64 = 100_000;
+
+/// From now on the calling thread runs in short slices, and so interrupts at once, when it wakes, whoever runs in longer ones
+/// (`sched_runtime` of a thread without real time: Linux 6.12, "sched/eevdf: Allow shorter slices to wakeup-preempt"). Its share of the
+/// processor stays the same. Older kernels change nothing.
 ///
 /// # Errors
-/// `EPERM` in a sandbox that forbids it.
-pub fn run_when_idle() -> io::Result<()> {
-    set_scheduler(libc::SCHED_IDLE)
+/// `EPERM` in a sandbox that forbids it, `ENOSYS`.
+pub fn run_in_short_slices() -> io::Result<()> {
+    set_scheduler(libc::SCHED_OTHER, SHORT_SLICE_NANOS)
 }
 
+/// `struct sched_attr`, its first version (`linux/sched/types.h`, sched_setattr(2)).
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// The calling thread's policy, and its slice; 0 = the kernel's choice.
 #[allow(unsafe_code)]
-fn set_scheduler(policy: libc::c_int) -> io::Result<()> {
-    // 0 is the only priority that the policies without real time have.
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: the pointer is to a live sched_param, which the kernel only reads; thread 0 is the caller. By number, since musl's
-    // wrapper refuses to do it.
-    let outcome = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const parameters) };
+fn set_scheduler(policy: libc::c_int, slice_nanos: u64) -> io::Result<()> {
+    let attributes = SchedAttr {
+        size: u32::try_from(size_of::<SchedAttr>()).unwrap_or(0),
+        policy: u32::try_from(policy).unwrap_or(0),
+        flags: 0,
+        // Whatever lb itself was started with.
+        nice: rustix::process::getpriority_process(None)?,
+        priority: 0,
+        runtime: slice_nanos,
+        deadline: 0,
+        period: 0,
+    };
+    // SAFETY: the pointer is to a live struct of the size that its first field says, which the kernel only reads; thread 0 is the
+    // caller.
+    let outcome = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     if outcome == 0 {
         Ok(())
     } else {
@@ -133,55 +160,4 @@ fn forget_signals() -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
-
-    #[test]
-    fn it_counts_what_a_peer_that_never_reads_has_not_taken() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let _theirs = listener.accept().unwrap();
-        assert_eq!(unacknowledged_bytes(&ours).unwrap(), 0);
-        ours.set_nonblocking(true).unwrap();
-        let chunk = [0_u8; 65_536];
-        while ours.write(&chunk).is_ok() {}
-        assert!(unacknowledged_bytes(&ours).unwrap() > 0);
-    }
-
-    #[test]
-    fn a_connection_that_moved_bytes_has_a_round_trip_time() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut theirs, _) = listener.accept().unwrap();
-        ours.write_all(b"ping").unwrap();
-        theirs.read_exact(&mut [0; 4]).unwrap();
-        let round_trip = round_trip(&ours).unwrap();
-        assert!(
-            round_trip > Duration::ZERO && round_trip < Duration::from_secs(10),
-            "{round_trip:?}"
-        );
-        assert!(super::round_trip(std::fs::File::open("/dev/null").unwrap()).is_err());
-    }
-
-    /// What the calling thread is scheduled by: proc_pid_stat(5), the 41st field, the 39th behind the name.
-    fn policy() -> Option<String> {
-        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        let behind_name = stat.rsplit(')').next().unwrap();
-        behind_name.split_whitespace().nth(38).map(ToOwned::to_owned)
-    }
-
-    #[test]
-    fn a_thread_can_step_back_in_two_ways() {
-        let seen = std::thread::spawn(|| {
-            wake_without_preempting().unwrap();
-            let batch = policy();
-            run_when_idle().unwrap();
-            [batch, policy()]
-        });
-        // SCHED_BATCH and SCHED_IDLE.
-        assert_eq!(seen.join().unwrap(), [Some("3".to_owned()), Some("5".to_owned())]);
-        assert_eq!(policy().as_deref(), Some("0"), "the others stay as they are");
-    }
-}
+mod tests;

@@ -9,6 +9,20 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::Doorbell;
 
+/// How nice a thread is that has time: a tenth of the weight of others (sched(7)), and enough that it still gets on when every core is
+/// busy.
+const NICE: i32 = 10;
+
+/// From now on the calling thread steps back behind the others.
+///
+/// # Errors
+/// The kernel refuses; the thread runs as before.
+pub fn step_back() -> io::Result<()> {
+    // On Linux a nice value is a thread's, and no id means the calling one (setpriority(2), "C library/kernel differences").
+    rustix::process::setpriority_process(None, NICE)?;
+    Ok(())
+}
+
 /// Asks a process to end (`SIGTERM`).
 ///
 /// # Errors
@@ -71,5 +85,22 @@ impl LoopThread {
         if self.thread.join().is_err() {
             log::error!("the thread {} ended in a panic", self.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_calling_thread_steps_back() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let other = std::thread::spawn(move || {
+            step_back().unwrap();
+            nice()
+        });
+        assert_eq!(other.join().unwrap(), NICE);
+        assert_eq!(nice(), before);
     }
 }

@@ -19,7 +19,7 @@ use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
 use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
-use crate::sys::{Clock, Doorbell, LocalPorts, Poller};
+use crate::sys::{self, Clock, Doorbell, LocalPorts, Poller};
 use crate::types::{ClientAddr, Lane, Moment, Readiness, SessionKey, Token, WorkerId};
 
 /// The token of the wake-up; no session's, since the generation and index would have to be all ones.
@@ -62,6 +62,10 @@ pub fn spawn(id: WorkerId, context: Context) -> io::Result<(WorkerHandle, JoinHa
     // The first loop is opened here, so that a start that can't work says so.
     let mut first = Some(Worker::open(id, &context, &mailbox)?);
     let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+        // It doesn't wait until somebody who has more to do is through, as the admin thread with an answer.
+        if let Err(error) = sys::run_in_short_slices() {
+            log::debug!("{name}: a shorter slice: {error}");
+        }
         supervise(&name, &context.counters, || {
             let mut worker = first.take().map_or_else(|| Worker::open(id, &context, &mailbox), Ok)?;
             worker.run(&mailbox);
