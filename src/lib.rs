@@ -36,6 +36,7 @@
 //! | discovery | what was found, the connections to who is asked | its epoll set; a look at a file |
 //! | notify-rs inotify | watches on folders, while a file is followed | the next change |
 //! | replicas | a socket to each replica's keeper | its epoll set |
+//! | upgrade | a new lb on its way, until it has taken over | what that one says |
 //! | signals | nothing | the next signal |
 //! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
 //!

@@ -1,13 +1,13 @@
 //! `[service.discovery]`: backends that are found, over real sockets, files and servers, with traffic under way.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::common::{Backend, Balancer, Config, Http, Peer, Program, at_once, eventually, tell};
+use super::common::{Backend, Balancer, Config, Http, Peer, Program, at_once, eventually, has, tell};
 
 mod dns;
 mod etcd;
@@ -24,13 +24,6 @@ fn start(config: Config) -> (Balancer, Http, Config) {
     let lb = Balancer::start(&config);
     let admin = lb.admin();
     (lb, admin, config)
-}
-
-fn reload(lb: &Balancer, admin: &Http, config: &Config) -> Vec<String> {
-    lb.write(config);
-    let answer = admin.ask("POST", "/api/v1/reload", &[], "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    serde_json::from_value(answer.json()["changes"].clone()).unwrap()
 }
 
 /// The addresses of the backends that take connections, sorted.
@@ -52,19 +45,6 @@ fn wait_for(admin: &Http, wanted: &[SocketAddr]) {
     eventually(&format!("the backends {wanted:?}"), || {
         (taking(admin) == wanted).then_some(())
     });
-}
-
-/// Whether a program is here; if not, it says so, past the capture of the test harness.
-fn has(program: &str, package: &str, what: &str) -> bool {
-    let found = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if found.is_err() {
-        tell(&format!("skipped: {what}: no {program}; apt-get install {package}"));
-    }
-    found.is_ok()
 }
 
 /// A port that is free now, for UDP too.

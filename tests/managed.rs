@@ -372,10 +372,7 @@ fn a_reload_changes_the_number_the_program_and_whether_there_are_any() {
     scene.wait_for(2);
     let old = Peer::connect(scene.lb.address());
     old.send(b"1").expect(b"1");
-    let reload = |config: &Config| {
-        scene.lb.write(config);
-        assert_eq!(scene.admin.send("POST", "/api/v1/reload", &json!({})).status, 200);
-    };
+    let reload = |config: &Config| drop(scene.lb.reload(&scene.admin, config));
     reload(&config(&section(ECHO, &scene.ports, 4, "")));
     let before = scene.wait_for(4);
     // Another program: one after the other, and somebody always serves.
@@ -434,8 +431,7 @@ fn a_reload_changes_the_number_the_program_and_whether_there_are_any() {
     let other = Config::new()
         .admin("listen = \"127.0.0.1:0\"")
         .backend("spare", spare.address(), "");
-    scene.lb.write(&other.renamed("other"));
-    assert_eq!(scene.admin.send("POST", "/api/v1/reload", &json!({})).status, 200);
+    scene.lb.reload(&scene.admin, &other.renamed("other"));
     family.expect_none("the service is gone");
     scene.lb.signal(Signal::TERM);
     scene.lb.line("stopped");

@@ -12,7 +12,7 @@ use lb::observe::metrics::{Kind, METRICS};
 use lb::observe::{End, METRICS_CONTENT_TYPE, ProcessCounters};
 use serde_json::Value;
 
-use super::common::{Backend, Balancer, Config, Http, Peer, Program, Refusing, eventually, expect_refusal, tell};
+use super::common::{Backend, Balancer, Config, Http, Peer, Program, Refusing, eventually, expect_refusal, has};
 
 mod made_up;
 
@@ -49,19 +49,6 @@ fn page(admin: &Http) -> String {
         (200, Some(METRICS_CONTENT_TYPE))
     );
     answer.text()
-}
-
-/// Whether `program` is installed; if not, `what` is told to be skipped.
-fn has(program: &str, what: &str) -> bool {
-    let found = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    if found.is_err() {
-        tell(&format!("skipped: {what}: no {program}; apt-get install prometheus"));
-    }
-    found.is_ok()
 }
 
 /// Everything that promtool has to say of a page: nothing.
@@ -113,7 +100,7 @@ fn a_page_of_everything_there_can_be_is_read_without_a_complaint() {
             && (series.contains(",end=") || series.contains("_failures_total") || series.contains("result=\"i"))
     });
     assert_eq!(zeros.count(), 0);
-    if has("promtool", "promtool check metrics") {
+    if has("promtool", "prometheus", "promtool check metrics") {
         assert_no_complaint(&page);
     }
 }
@@ -220,7 +207,7 @@ fn health_checks_are_counted_and_timed() {
 
 #[test]
 fn a_real_prometheus_scrapes_a_running_lb_by_the_file_in_deploy() {
-    if !has("prometheus", "a scrape by a real Prometheus") {
+    if !has("prometheus", "prometheus", "a scrape by a real Prometheus") {
         return;
     }
     let (up, down) = (Backend::echo(), Refusing::bind());
@@ -280,7 +267,7 @@ fn a_real_prometheus_scrapes_a_running_lb_by_the_file_in_deploy() {
 
 #[test]
 fn what_is_in_deploy_is_valid_and_its_alerts_go_off_when_they_should() {
-    if !has("promtool", "promtool check config") {
+    if !has("promtool", "prometheus", "promtool check config") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

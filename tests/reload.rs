@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use serde_json::{Value, json};
 
 use super::common::{
-    Backend, Balancer, Config, Http, Peer, Signal, at_once, eventually, expect_refusal, greeted_by, is_full_run,
-    lb_command,
+    Backend, Balancer, Config, Http, Peer, Signal, at_once, eventually, exchanges_until, expect_refusal, greeted_by,
+    is_full_run, lb_command,
 };
 
 const ADMIN: &str = "listen = \"127.0.0.1:0\"";
@@ -19,15 +19,6 @@ fn start(config: Config) -> (Balancer, Http, Config) {
     let lb = Balancer::start(&config);
     let admin = lb.admin();
     (lb, admin, config)
-}
-
-/// Puts another file in force; what lb says that it changed.
-fn reload(lb: &Balancer, admin: &Http, config: &Config) -> Vec<String> {
-    lb.write(config);
-    let answer = admin.ask("POST", "/api/v1/reload", &[], "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let changes = answer.json()["changes"].clone();
-    serde_json::from_value(changes).unwrap()
 }
 
 fn names(address: SocketAddr, count: usize) -> Vec<String> {
@@ -48,7 +39,7 @@ fn the_same_file_again_changes_nothing() {
     let (lb, admin, config) = start(Config::with_backends(&[("a", a.address())]));
     let client = Peer::connect(lb.address());
     assert_eq!(client.line(), "a");
-    assert!(reload(&lb, &admin, &config).is_empty());
+    assert!(lb.reload(&admin, &config).is_empty());
     client.send(b"on").expect(b"on").fin().expect_eof();
     assert_eq!(greeted_by(lb.address()), "a");
     lb.finish();
@@ -64,7 +55,7 @@ fn backends_come_and_go_and_sessions_on_those_that_stay_or_go_live() {
         .admin(ADMIN)
         .backend("a", a.address(), "weight = 3")
         .backend("c", c.address(), "");
-    let changes = reload(&lb, &admin, &after);
+    let changes = lb.reload(&admin, &after);
     let (b, c) = (b.address(), c.address());
     assert_eq!(
         changes,
@@ -91,8 +82,7 @@ fn sessions_on_a_removed_backend_are_ended_when_their_time_is_over() {
     let (lb, admin, _) = start(Config::with_backends(&[("a", a.address())]).runtime(runtime));
     let client = Peer::connect(lb.address());
     assert_eq!(client.line(), "a");
-    reload(
-        &lb,
+    lb.reload(
         &admin,
         &Config::with_backends(&[("b", b.address())])
             .admin(ADMIN)
@@ -121,7 +111,7 @@ fn listeners_and_services_open_close_and_stay() {
         .and_service("other")
         .listen(&format!("\"{third}\""))
         .backend("b", b.address(), "");
-    let changes = reload(&lb, &admin, &two);
+    let changes = lb.reload(&admin, &two);
     assert!(
         changes.contains(&format!("echo: listener {second} closed")),
         "{changes:?}"
@@ -143,7 +133,7 @@ fn listeners_and_services_open_close_and_stay() {
     let of_other = Peer::connect(third);
     assert_eq!(of_other.line(), "b");
     let three = base().listen(&format!("\"{first}\"")).backend("a", a.address(), "");
-    let changes = reload(&lb, &admin, &three);
+    let changes = lb.reload(&admin, &three);
     assert!(changes.contains(&"service other removed".to_owned()), "{changes:?}");
     eventually("nobody listens there any more", || {
         std::net::TcpStream::connect(third).is_err().then_some(())
@@ -218,7 +208,7 @@ fn what_came_by_the_api_stays_and_the_difference_is_shown() {
         "c was added, the file doesn't have it"
     ]);
     assert_eq!(differences(&admin), wanted);
-    assert!(reload(&lb, &admin, &config).is_empty());
+    assert!(lb.reload(&admin, &config).is_empty());
     assert_eq!(differences(&admin), wanted);
     assert_eq!(names(lb.address(), 3), ["a", "a", "c"]);
     // The file says something new of each.
@@ -227,7 +217,7 @@ fn what_came_by_the_api_stays_and_the_difference_is_shown() {
         .backend("a", a.address(), "weight = 4")
         .backend("b", b.address(), "weight = 1\nmax_connections = 9")
         .backend("c", c.address(), "");
-    reload(&lb, &admin, &after);
+    lb.reload(&admin, &after);
     assert_eq!(differences(&admin), Value::Null);
     assert_eq!(names(lb.address(), 6), ["a", "a", "a", "a", "b", "c"]);
     lb.finish();
@@ -240,7 +230,7 @@ fn policy_timeouts_and_limits_are_those_of_the_new_file_for_new_connections() {
     let old = Peer::connect(lb.address());
     assert_eq!(old.line(), "a");
     let after = config.service("balance = \"maglev\"\nidle_timeout = \"100ms\"\nmax_connections = 2");
-    let changes = reload(&lb, &admin, &after);
+    let changes = lb.reload(&admin, &after);
     assert_eq!(
         changes,
         [
@@ -269,14 +259,14 @@ fn checks_begin_change_and_end() {
     let state = |admin: &Http| admin.json(&format!("{BACKENDS}/gone"))["state"].clone();
     assert_eq!(state(&admin), json!("up"), "nobody looks");
     let health = "kind = \"tcp\"\ninterval = \"50ms\"\nrise = 2\nfall = 2";
-    reload(&lb, &admin, &config.clone().health(health));
+    lb.reload(&admin, &config.clone().health(health));
     eventually("it is found down", || (state(&admin) == json!("down")).then_some(()));
     let slower = "kind = \"tcp\"\ninterval = \"60ms\"\nrise = 2\nfall = 2";
-    reload(&lb, &admin, &config.clone().health(slower));
+    lb.reload(&admin, &config.clone().health(slower));
     assert_eq!(state(&admin), json!("down"), "what was found stands");
     let _back = Backend::named_at(refusing.release(), "gone");
     eventually("it is found up", || (state(&admin) == json!("up")).then_some(()));
-    reload(&lb, &admin, &config);
+    lb.reload(&admin, &config);
     assert_eq!(admin.json(&format!("{BACKENDS}/gone"))["state"], json!("up"));
     lb.finish();
 }
@@ -290,7 +280,7 @@ fn the_access_log_is_opened_anew_and_no_line_is_lost() {
     let (lb, admin, config) = start(config);
     (0..20).for_each(|_| drop(greeted_by(lb.address())));
     std::fs::rename(&log, &rotated).unwrap();
-    assert!(reload(&lb, &admin, &config).is_empty());
+    assert!(lb.reload(&admin, &config).is_empty());
     (0..30).for_each(|_| drop(greeted_by(lb.address())));
     lb.finish();
     let lines = |path| BufReader::new(std::fs::File::open(path).unwrap()).lines().count();
@@ -333,10 +323,7 @@ fn no_bad_file_is_put_in_force_and_each_is_told_as_the_check_tells_it() {
     }
     assert!(count > 80, "{count} files");
     assert_eq!(greeted_by(lb.address()), "a");
-    assert!(
-        reload(&lb, &admin, &config).is_empty(),
-        "nothing of all that is in force"
-    );
+    assert!(lb.reload(&admin, &config).is_empty(), "nothing of all that is in force");
     lb.finish();
 }
 
@@ -378,18 +365,12 @@ fn many_reloads_at_full_load_fail_no_connection_and_leave_nothing_behind() {
     let served = at_once(4, |thread| {
         if thread == 0 {
             for number in 1..=rounds {
-                reload(&lb, &admin, &edit(number));
+                lb.reload(&admin, &edit(number));
             }
             is_over.store(true, SeqCst);
             return 0;
         }
-        let mut count = 0;
-        while !is_over.load(SeqCst) {
-            let client = Peer::connect(lb.address());
-            client.send(b"whole").expect(b"whole").fin().expect_eof();
-            count += 1;
-        }
-        count
+        exchanges_until(&is_over, lb.address())
     });
     let served: u64 = served.iter().sum();
     let told = admin.json("/api/v1/services/echo")["connections"].clone();

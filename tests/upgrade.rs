@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::common::{
-    Backend, Balancer, Config, Http, PATIENCE, Peer, Process, Refusing, Signal, at_once, eventually, greeted_by,
-    is_full_run, lb_command, tell,
+    Backend, Balancer, Config, Http, PATIENCE, Peer, Process, Refusing, Signal, at_once, eventually, exchanges_until,
+    greeted_by, is_full_run, lb_command, tell,
 };
 
 const ADMIN: &str = "listen = \"127.0.0.1:0\"";
@@ -234,13 +234,7 @@ fn under_load_upgrade_after_upgrade_fails_nobody() {
             drop(last);
             return 0;
         }
-        let mut count = 0_u64;
-        while !is_over.load(SeqCst) {
-            let client = Peer::connect(lb.address());
-            client.send(b"whole").expect(b"whole").fin().expect_eof();
-            count += 1;
-        }
-        count
+        exchanges_until(&is_over, lb.address())
     });
     let served: u64 = served.iter().sum();
     assert!(served > 100, "{served}");

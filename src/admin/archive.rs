@@ -48,7 +48,7 @@ impl Archive {
             now: Timestamp::now,
             current: None,
         };
-        let opened = fs::create_dir_all(&settings.directory).and_then(|()| archive.turn());
+        let opened = fs::create_dir_all(&settings.directory).and_then(|()| archive.turn(0));
         opened.map_err(|error| {
             format!(
                 "history.directory: can't write to {}: {error}; make it lb's, or choose another",
@@ -58,14 +58,17 @@ impl Archive {
         Ok(archive)
     }
 
-    /// The file of this hour; at its beginning those that are too old, or too many, go.
-    fn turn(&mut self) -> io::Result<&mut Current> {
+    /// The file of this hour, with room for so many bytes if that can be had: those that are too old, or too many, go.
+    fn turn(&mut self, coming: u64) -> io::Result<&mut Current> {
         let hour = hour((self.now)());
         let current = self.current.take().filter(|current| current.hour == hour);
-        let current = match current {
+        let mut current = match current {
             Some(current) => current,
             None => self.begin(hour)?,
         };
+        if current.bytes.saturating_add(coming) > self.settings.bytes_max {
+            current.bytes = self.tidy(&current.hour, coming)?;
+        }
         Ok(self.current.insert(current))
     }
 
@@ -114,21 +117,13 @@ impl Write for Archive {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let bytes_max = self.settings.bytes_max;
         let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-        let current = self.turn()?;
-        let full = |bytes: u64| bytes.saturating_add(length) > bytes_max;
-        if full(current.bytes) {
-            let hour = current.hour.clone();
-            let bytes = self.tidy(&hour, length)?;
-            let current = self.turn()?;
-            current.bytes = bytes;
-            if full(bytes) {
-                return Err(io::Error::new(
-                    io::ErrorKind::StorageFull,
-                    "max_size is reached within an hour",
-                ));
-            }
+        let current = self.turn(length)?;
+        if current.bytes.saturating_add(length) > bytes_max {
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "max_size is reached within an hour",
+            ));
         }
-        let current = self.turn()?;
         if current.is_torn {
             current.file.write_all(b"\n")?;
             current.is_torn = false;

@@ -79,7 +79,8 @@ Example:
 
 The file that the running lb was started from is started anew, with the same arguments, and is handed the listening sockets and all that
 was learned. Once it serves, the old process takes no new connections, its live ones may finish within drain_timeout, and it ends. A new
-one that dies or hangs within 5 s changes nothing: the old one goes on, and the exit status is 1. SIGUSR2 does the same.";
+one that isn't ready within 4.5 s, or dies within 5 s, changes nothing: the old one goes on, and the exit status is 1. SIGUSR2 does the
+same. Told to stop while both run, both stop.";
 
 pub(super) const CONNECTIONS: &str = "\
 Examples:

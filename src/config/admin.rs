@@ -30,7 +30,9 @@ pub(super) fn admin(table: &Table, whole: &mut Whole, findings: &mut Findings) -
             AdminListen::DEFAULT
         }
     };
-    let token_file = table.get("token_file").and_then(|field| token_file(&field, findings));
+    let token_file = table
+        .get("token_file")
+        .and_then(|field| scalars::path(&field, "the path of a file, or \"\" for none", findings));
     if let (AdminListen::Tcp(address), None) = (&listen, &token_file)
         && !address.ip().to_canonical().is_loopback()
     {
@@ -65,18 +67,6 @@ fn listen(field: &Field, findings: &mut Findings) -> Option<AdminListen> {
         return Some(AdminListen::Unix(PathBuf::from(path)));
     }
     scalars::address(field, Use::Listen, findings).map(AdminListen::Tcp)
-}
-
-fn token_file(field: &Field, findings: &mut Findings) -> Option<PathBuf> {
-    const WANTED: &str = "the path of a file, or \"\" for none";
-    match field.string(WANTED, findings)? {
-        "" => None,
-        text if text.contains('\0') => {
-            field.refuse(WANTED, "a path holds no NUL", findings);
-            None
-        }
-        text => Some(PathBuf::from(text)),
-    }
 }
 
 fn hosts(field: &Field, findings: &mut Findings) -> Vec<String> {

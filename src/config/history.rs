@@ -2,8 +2,6 @@
 //!
 //! May not: open the directory; `admin` does, and says what is wrong with it.
 
-use std::path::PathBuf;
-
 use bytesize::ByteSize;
 
 use super::problems::Findings;
@@ -15,7 +13,7 @@ use super::{HISTORY_BYTES, HISTORY_KEEP};
 /// `None`: samples are kept in memory only.
 pub(super) fn history(table: &Table, admin: &Admin, findings: &mut Findings) -> Option<History> {
     let directory = table.get("directory").and_then(|field| {
-        let directory = directory(&field, findings)?;
+        let directory = scalars::path(&field, "the path of a directory, or \"\" for none", findings)?;
         if admin.listen == AdminListen::Off {
             let hint = "with [admin] listen = \"off\" nobody takes samples";
             field.refuse("\"\" for none", hint, findings);
@@ -32,18 +30,6 @@ pub(super) fn history(table: &Table, admin: &Admin, findings: &mut Findings) -> 
         keep,
         bytes_max,
     })
-}
-
-fn directory(field: &Field, findings: &mut Findings) -> Option<PathBuf> {
-    const WANTED: &str = "the path of a directory, or \"\" for none";
-    match field.string(WANTED, findings)? {
-        "" => None,
-        text if text.contains('\0') => {
-            field.refuse(WANTED, "a path holds no NUL", findings);
-            None
-        }
-        text => Some(PathBuf::from(text)),
-    }
 }
 
 fn size(field: &Field, findings: &mut Findings) -> Option<u64> {

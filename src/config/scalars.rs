@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::NAME_BYTES_MAX;
@@ -26,6 +27,18 @@ impl Use {
             Self::Listen => "an IP address and a port, like \"127.0.0.1:9000\"",
             Self::Backend => "an IP address and a port, like \"127.0.0.1:9001\"",
         }
+    }
+}
+
+/// A path; "" is none.
+pub(super) fn path(field: &Field, wanted: &str, findings: &mut Findings) -> Option<PathBuf> {
+    match field.string(wanted, findings)? {
+        "" => None,
+        text if text.contains('\0') => {
+            field.refuse(wanted, "a path holds no NUL", findings);
+            None
+        }
+        text => Some(PathBuf::from(text)),
     }
 }
 

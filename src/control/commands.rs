@@ -36,6 +36,7 @@ impl Running {
 
     pub(super) fn carry_out(&mut self, command: &Command) -> Outcome {
         match command {
+            // `obey` has it: it is answered later.
             Command::Upgrade => Err(Refusal::under_way()),
             Command::Reload => self.reload().map(Answer::Reloaded),
             Command::Add { service, backend } => self.add(self.place(service)?, backend),

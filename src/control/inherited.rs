@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::companion::Luggage;
 use super::handover::HandOver;
@@ -55,10 +55,17 @@ impl Predecessor {
 
     /// Waits until it has ended, but no longer than that. Whether it has.
     pub(super) fn wait_for_end(&self, most: Duration) -> bool {
-        // Zero would be no limit. It says nothing more: there is only the end to read.
-        let waiting = self.0.set_read_timeout(Some(most.max(Duration::from_millis(1))));
-        let read = waiting.and_then(|()| (&self.0).read(&mut [0]));
-        !matches!(read, Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+        let until = Instant::now().checked_add(most);
+        loop {
+            let left = until.map_or(most, |until| until.saturating_duration_since(Instant::now()));
+            // Zero would be no limit. It says nothing more: there is only the end to read.
+            let waiting = self.0.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+            match waiting.and_then(|()| (&self.0).read(&mut [0])) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {} // with a timeout a signal does that (signal(7))
+                Err(error) if is_late(&error) => return false,
+                _ => return true,
+            }
+        }
     }
 }
 
@@ -91,6 +98,12 @@ impl Inherited {
             } else {
                 inherited.activated(given).map_err(bad)?;
             }
+        }
+        let (told, given) = (inherited.handed.listeners.len(), listeners.len());
+        if told != given {
+            return Err(format!(
+                "the lb before this one: {given} listening sockets found, {told} wanted; which is whose can't be known"
+            ));
         }
         inherited.sockets = Sockets::inherited(&inherited.handed.listeners, listeners).map_err(bad)?;
         Ok(inherited)
@@ -152,6 +165,11 @@ impl Inherited {
             log::warn!("lb was started with a socket that lb.toml doesn't name: {address:?}; it is closed");
         }
     }
+}
+
+/// Whether a socket's time was over.
+pub(super) fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// All that an old lb says.

@@ -23,16 +23,14 @@ impl Running {
     /// Stops: closes the listeners, waits for the sessions up to the drain timeout, resets what is left.
     pub(super) fn stop(mut self) {
         self.board.is_draining.store(true, Relaxed);
-        // Who has a successor isn't the service any more.
         if self.successor.is_none() {
             systemd::tell_stopping();
+        } else {
+            // The service is another process by now. Who waits at a listener that it doesn't have any more is served here.
+            self.acceptor_orders.give(self.sockets.listeners(&self.services));
         }
         if let Some(predecessor) = &self.predecessor {
             predecessor.tell(STOPPING);
-        }
-        if self.successor.is_some() {
-            // Who waits at a listener that the new lb doesn't have any more is served here.
-            self.acceptor_orders.give(self.sockets.listeners(&self.services));
         }
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.stop();

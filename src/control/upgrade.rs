@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, never, unbounded};
 
 use super::command::{Answer, Outcome, Refusal, RefusalKind};
 use super::handover::{HandOver, ServiceState};
-use super::inherited::{LISTENER, PREDECESSOR, READY, ROOM, STOPPING};
+use super::inherited::{LISTENER, PREDECESSOR, READY, ROOM, STOPPING, is_late};
 use super::running::Running;
 use super::systemd;
 use crate::service::Service;
@@ -225,11 +225,9 @@ impl Running {
         if let Err(error) = upgrade.stream.shutdown(std::net::Shutdown::Both) {
             log::debug!("upgrade: {error}");
         }
-        match upgrade.progress.recv_timeout(TRIAL) {
-            // It was ready at that very moment: it sees that it is alone, and goes on.
-            Ok(Progress::Ready) => self.leave(),
-            _ => self.take_back(),
-        }
+        // At this very moment it may say that it is ready; it is ended all the same.
+        while let Ok(Progress::Ready) = upgrade.progress.recv_timeout(TRIAL) {}
+        self.take_back();
     }
 }
 
@@ -293,10 +291,6 @@ fn hear(stream: &UnixStream, lines: &mut impl BufRead, began: Instant, most: Dur
     let mut line = Vec::new();
     lines.read_until(b'\n', &mut line)?;
     Ok(line)
-}
-
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Ends what may still live of it; how it ended, in words.

@@ -132,6 +132,14 @@ impl Balancer {
         std::fs::rename(&next, self.folder().join("lb.toml")).unwrap();
     }
 
+    /// Puts another file in force; what lb says that it changed.
+    pub(crate) fn reload(&self, admin: &Http, config: &Config) -> Vec<String> {
+        self.write(config);
+        let answer = admin.ask("POST", "/api/v1/reload", &[], "");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        serde_json::from_value(answer.json()["changes"].clone()).unwrap()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -26,10 +26,10 @@ pub(crate) use browser::Browser;
 pub(crate) use config::Config;
 pub(crate) use http::Http;
 pub(crate) use namespace::Namespace;
-pub(crate) use peer::{Peer, expect_refusal, greeted_by};
+pub(crate) use peer::{Peer, exchanges_until, expect_refusal, greeted_by};
 pub(crate) use ports::free_ports;
 pub(crate) use proc::{Process, children_of, everybody};
-pub(crate) use program::{Program, Signal};
+pub(crate) use program::{Program, Signal, has};
 
 /// How long anything may take that should happen at once: long, because the machine may be busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -406,4 +407,15 @@ pub(crate) fn greeted_by(address: SocketAddr) -> String {
     let name = client.line();
     client.fin().expect_eof();
     name
+}
+
+/// Connects again and again, each time for a whole exchange, until `is_over`; how often.
+pub(crate) fn exchanges_until(is_over: &AtomicBool, address: SocketAddr) -> u64 {
+    let mut count = 0;
+    while !is_over.load(SeqCst) {
+        let client = Peer::connect(address);
+        client.send(b"whole").expect(b"whole").fin().expect_eof();
+        count += 1;
+    }
+    count
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, kill_process};
 
-use super::{Process, eventually};
+use super::{Process, eventually, tell};
 
 /// What can be sent to a program.
 pub(crate) use rustix::process::Signal;
@@ -164,4 +164,17 @@ impl Drop for Program {
         let waited = self.child.wait();
         drop(waited);
     }
+}
+
+/// Whether a program is here; if not, it says so, past the capture of the test harness.
+pub(crate) fn has(program: &str, package: &str, what: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if found.is_err() {
+        tell(&format!("skipped: {what}: no {program}; apt-get install {package}"));
+    }
+    found.is_ok()
 }

@@ -225,13 +225,13 @@ fn a_reload_brings_the_section_changes_it_and_takes_it_away() {
         bare.clone().discovery(&lines)
     };
     assert_eq!(admin.json(SERVICE)["discovery"], Value::Null);
-    assert_eq!(reload(&lb, &admin, &with(&one, "")), ["echo: [service.discovery]"]);
+    assert_eq!(lb.reload(&admin, &with(&one, "")), ["echo: [service.discovery]"]);
     wait_for(&admin, &addresses(&[&own, &a]));
-    assert!(reload(&lb, &admin, &with(&one, "")).is_empty());
-    reload(&lb, &admin, &with(&other, ""));
+    assert!(lb.reload(&admin, &with(&one, "")).is_empty());
+    lb.reload(&admin, &with(&other, ""));
     wait_for(&admin, &addresses(&[&own, &b]));
     // Stricter, so that the answer isn't followed any more: what was found stays.
-    reload(&lb, &admin, &with(&other, "min_backends = 2"));
+    lb.reload(&admin, &with(&other, "min_backends = 2"));
     wait_for_error(&admin, "at least 2");
     assert_eq!(taking(&admin).len(), 2);
     let old = loop {
@@ -240,7 +240,7 @@ fn a_reload_brings_the_section_changes_it_and_takes_it_away() {
             break peer;
         }
     };
-    reload(&lb, &admin, &bare);
+    lb.reload(&admin, &bare);
     wait_for(&admin, &addresses(&[&own]));
     assert_eq!(admin.json(SERVICE)["discovery"], Value::Null);
     assert_eq!(greeted_by(lb.address()), "own");
@@ -264,7 +264,7 @@ fn a_service_that_goes_and_comes_back_has_what_was_found() {
         fs::write(lb.folder().join("lb.toml"), other.replace("\"echo\"", "\"another\"")).unwrap();
         assert_eq!(admin.ask("POST", "/api/v1/reload", &[], "").status, 200);
         assert_eq!(admin.get(SERVICE).status, 404);
-        reload(&lb, &admin, &with);
+        lb.reload(&admin, &with);
         wait_for(&admin, &addresses(&[&a]));
     }
     lb.finish();

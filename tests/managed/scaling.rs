@@ -43,8 +43,8 @@ fn replicas_are_told_added_and_removed() {
     });
     // The API's word holds over a reload, until the file says another number.
     let reload = |replicas| {
-        scene.lb.write(&config(&section(ECHO, &scene.ports, replicas, "")));
-        assert_eq!(admin.send("POST", "/api/v1/reload", &json!({})).status, 200);
+        let config = config(&section(ECHO, &scene.ports, replicas, ""));
+        scene.lb.reload(admin, &config);
     };
     reload(2);
     assert_eq!(admin.json("/rep")["message"]["N"], 3);
