@@ -65,11 +65,14 @@ fn service(policy: PolicyName, backends: usize, state: State) -> Service {
         hedge_after: None,
         idle_timeout: Duration::from_secs(300),
         half_close_timeout: Duration::from_secs(30),
+        peer_timeout: None,
+        max_session: None,
         latency_every: None,
     };
     let settings = ServiceSettings {
         options,
         connections_max: None,
+        fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::Connection,
         sticky: None,
         seed: 1,

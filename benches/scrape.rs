@@ -52,11 +52,14 @@ fn service(backends: u32) -> Arc<Service> {
         hedge_after: None,
         idle_timeout: second,
         half_close_timeout: second,
+        peer_timeout: None,
+        max_session: None,
         latency_every: None,
     };
     let settings = ServiceSettings {
         options,
         connections_max: None,
+        fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::Connection,
         sticky: None,
         seed: 1,

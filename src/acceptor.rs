@@ -15,9 +15,9 @@ use crossbeam_channel::Receiver;
 use crate::observe::{AccessLog, ProcessCounters, RefusedReason, SessionRecord, supervise};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Clock, Decision, Doorbell, LoopThread, Poller, Stop};
+use crate::sys::{self, Clock, Decision, Doorbell, LoopThread, Memory, Poller, Stop};
 use crate::types::{ClientAddr, Moment};
-use crate::worker::{Arrival, Ticket, WorkerHandle};
+use crate::worker::{Arrival, Places, Ticket, WorkerHandle};
 
 /// Connections taken from one listener before the next gets its turn.
 const BURST: usize = 64;
@@ -30,6 +30,8 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 const SWEEP_MAX: Duration = Duration::from_secs(1);
 /// At most one warning in this time.
 const WARNING_PAUSE: Duration = Duration::from_secs(1);
+/// From one look at the memory to the next; each costs some microseconds.
+const MEMORY_PAUSE: Duration = Duration::from_millis(100);
 /// The token of the wake-up; listeners have their place in the list.
 const WAKE_TOKEN: u64 = u64::MAX;
 
@@ -53,6 +55,8 @@ pub struct Acceptor {
     pub workers: Vec<WorkerHandle>,
     /// How many sessions the process may have.
     pub process: Arc<Limiter>,
+    /// How much memory.
+    pub memory: Arc<Memory>,
     /// Counts of the process.
     pub counters: Arc<ProcessCounters>,
     /// Where those that are refused are told.
@@ -92,6 +96,10 @@ struct Loop<'a> {
     /// Nothing is accepted before.
     short_until: Moment,
     warned_at: Option<Moment>,
+    /// When this burst began.
+    now: Moment,
+    /// When the memory was looked at, and what was found to be short: the limit, and what is used of it, in bytes.
+    memory: (Moment, Option<(u64, u64)>),
     /// Workers that were given something and are still to be woken.
     given: Vec<bool>,
     /// Bursts in a row that brought one connection; 0 = the next one looks whether there are more.
@@ -107,6 +115,8 @@ impl<'a> Loop<'a> {
             is_listening: false,
             short_until: Moment::START,
             warned_at: None,
+            now: Moment::START,
+            memory: (Moment::START, None),
             given: vec![false; acceptor.workers.len()],
             lone_bursts: 0,
         })
@@ -232,6 +242,8 @@ impl<'a> Loop<'a> {
 
     /// Accepts a burst. Whether the listener's queue is known to be empty now.
     fn burst(&mut self, listener: &Listener) -> bool {
+        self.now = Clock::now();
+        self.look_at_memory();
         for taken in 0..BURST {
             if taken == 1 && (1..LONE_BURSTS).contains(&self.lone_bursts) {
                 self.lone_bursts = self.lone_bursts.saturating_add(1);
@@ -265,16 +277,14 @@ impl<'a> Loop<'a> {
     }
 
     fn admit(&mut self, listener: &Listener, place: usize, socket: std::os::fd::OwnedFd, client: ClientAddr) {
-        let service = &listener.service;
-        let Some(process) = self.acceptor.process.take() else {
-            self.note_refused(service, client, RefusedReason::ProcessLimit);
-            return sys::reset(socket);
+        let places = match self.places(&listener.service, client) {
+            Ok(places) => places,
+            Err(reason) => {
+                self.note_refused(&listener.service, client, reason);
+                return sys::reset(socket);
+            }
         };
-        let Some(of_service) = service.limiter.take() else {
-            self.note_refused(service, client, RefusedReason::ServiceLimit);
-            return sys::reset(socket);
-        };
-        let ticket = Ticket::new(Arc::clone(service), process, of_service);
+        let ticket = Ticket::new(Arc::clone(&listener.service), places);
         let Some(worker) = self.acceptor.workers.get(place) else {
             return;
         };
@@ -289,20 +299,54 @@ impl<'a> Loop<'a> {
         }
     }
 
+    /// What a connection takes, or what is against it; then it takes nothing.
+    fn places(&self, service: &Service, client: ClientAddr) -> Result<Places, RefusedReason> {
+        if self.memory.1.is_some() {
+            return Err(RefusedReason::Memory);
+        }
+        let process = self.acceptor.process.take().ok_or(RefusedReason::ProcessLimit)?;
+        let of_service = service.limiter.take().ok_or(RefusedReason::ServiceLimit)?;
+        let source = service.admit(client.0.ip(), self.now)?;
+        Ok(Places {
+            process,
+            service: of_service,
+            source,
+        })
+    }
+
+    fn look_at_memory(&mut self) {
+        let (looked_at, _) = self.memory;
+        if self.acceptor.memory.is_limited() && self.now.since(looked_at) >= MEMORY_PAUSE {
+            let sockets = u64::from(self.acceptor.process.active()).saturating_mul(2);
+            self.memory = (self.now, self.acceptor.memory.shortage(sockets));
+        } else if !self.acceptor.memory.is_limited() {
+            self.memory.1 = None;
+        }
+    }
+
     fn note_refused(&mut self, service: &Service, client: ClientAddr, reason: RefusedReason) {
         service.counters.refused(reason);
         self.acceptor
             .access_log
             .record(SessionRecord::refused(Arc::clone(&service.name), client));
         if self.may_warn() {
-            let (whose, max) = match reason {
-                RefusedReason::ProcessLimit => ("lb as a whole", self.acceptor.process.max()),
-                RefusedReason::ServiceLimit => ("the service", service.limiter.max()),
+            let why = match reason {
+                RefusedReason::ProcessLimit => taken("lb as a whole", self.acceptor.process.max()),
+                RefusedReason::ServiceLimit => taken("the service", service.limiter.max()),
+                RefusedReason::Memory => {
+                    let (max, used) = self.memory.1.unwrap_or_default();
+                    let mebibytes = |bytes: u64| bytes >> 20;
+                    format!(
+                        "{} of {} MiB of memory are used; sessions that live go on",
+                        mebibytes(used),
+                        mebibytes(max)
+                    )
+                }
+                RefusedReason::Access => "[service.access] doesn't let its network in".to_owned(),
+                RefusedReason::SourceLimit => "it has as many connections as per_source allows".to_owned(),
+                RefusedReason::SourceRate => "it comes more often than rate_per_source allows".to_owned(),
             };
-            log::warn!(
-                "{}: {client} refused: the {max} connections that {whose} may have are taken",
-                service.name
-            );
+            log::warn!("{}: {client} refused: {why}", service.name);
         }
     }
 
@@ -326,4 +370,8 @@ impl<'a> Loop<'a> {
             );
         }
     }
+}
+
+fn taken(whose: &str, max: u32) -> String {
+    format!("the {max} connections that {whose} may have are taken")
 }

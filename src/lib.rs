@@ -14,6 +14,7 @@
 //! | [`balance`] | (pool, key) -> backend: one file a policy, pure |
 //! | [`health`] | rise and fall (pure), probes, the thread that runs them |
 //! | [`session`] | one connection as a state machine, over a trait for its sockets |
+//! | [`fence`] | who may connect, how many connections a source has and how often it comes (pure) |
 //! | [`service`] | a service at run time: what acceptor, workers and control share of it; which client had which backend |
 //! | [`worker`] | one thread: event loop, sessions, timers, pipes, inbox |
 //! | [`acceptor`] | listeners -> the worker with the fewest sessions |
@@ -40,7 +41,7 @@
 //! | signals | nothing | the next signal |
 //! | lines, access-log | a file or standard error | that file: a full disk costs lines, never traffic |
 //!
-//! Shared between them: pools (immutable, swapped), atomic counters in the thing they count, bounded channels. No lock.
+//! Shared between them: pools (immutable, swapped), atomic counters in the thing they count, bounded channels. One lock: a sixteenth of the sources of a service with limits on them.
 //! A panic costs one session, or one turn of one thread, which starts again ([`observe::supervise`]).
 //!
 //! # The life of a connection, five hops
@@ -62,6 +63,8 @@
 //! | an endpoint of the API | `admin/routes.rs`; its shape: `api/`; what it changes: `control/commands.rs` |
 //! | the dashboard | `admin/dashboard/`: plain files, `main.js` puts them together; who serves them: `admin/assets.rs` |
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
+//! | who is let in | `fence/`; the order of all that is asked: `acceptor.rs`, `places` |
+//! | when a peer is taken for gone | `session/liveness.rs`; how the kernel asks: `sys/peer.rs` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
 //! | what a reload may change | `control/reload.rs`, `control/difference.rs` |
 //! | what goes along at an upgrade | `control/handover.rs`; how it goes: `control/upgrade.rs`, `control/inherited.rs`; a room's part: `control/companion.rs` |
@@ -90,6 +93,7 @@ pub mod config;
 pub mod control;
 pub mod echo;
 pub mod elastic;
+pub mod fence;
 pub mod health;
 pub mod keeper;
 pub mod load;

@@ -56,11 +56,14 @@ fn service(policy: PolicyName, backends: u16, sessions_max: Option<u32>, sticky:
         hedge_after: None,
         idle_timeout: second,
         half_close_timeout: second,
+        peer_timeout: None,
+        max_session: None,
         latency_every: Some(second),
     };
     let settings = ServiceSettings {
         options,
         connections_max: None,
+        fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::SourceAddress,
         sticky,
         seed: 1,

@@ -8,12 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use lb::config::{
-    self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord,
-    HashKey, Health, History, Log, Managed, Prediction, Problems, Program, RingHash, Runtime, Scale, Service, Sticky,
-};
-use lb::types::HttpUrl;
+use lb::config::{self, AccessLog, AdminListen, Balance, Check, Config, Problems, RingHash};
 
+mod every_key;
 mod hostile;
 
 /// Every file of `tests/configs/{folder}`, sorted.
@@ -162,6 +159,16 @@ fn parsed(text: &str) -> Config {
 /// Keys that belong to one policy each, and to a section that isn't there.
 const OF_MAGLEV: [&str; 2] = ["load_factor", "slots"];
 const OF_RING: [&str; 3] = ["load_factor", "hash", "virtual_nodes"];
+const OF_FENCES: [&str; 8] = [
+    "[service.access]",
+    "allow",
+    "deny",
+    "[service.limits]",
+    "per_source",
+    "rate_per_source",
+    "tcp_backlog",
+    "max_session",
+];
 const OF_STICKY: [&str; 3] = ["[service.sticky]", "ttl", "size"];
 const OF_MANAGED: [&str; 9] = [
     "[service.managed]",
@@ -199,18 +206,19 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
         "expect",
         "working_directory",
         "user",
-        // It goes with another value of `predict`.
+        // They go with another value of `predict` and of `rate_per_source`.
         "season",
+        "burst",
         "A",
         "Needed",
         "and",
         "`lb",
     ];
-    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY, &OF_MANAGED, &OF_SCALE].concat();
+    let others = [&OF_MAGLEV[..], &OF_RING, &OF_STICKY, &OF_FENCES, &OF_MANAGED, &OF_SCALE].concat();
     let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
     assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
-    assert_eq!(count, 27);
+    assert_eq!(count, 29);
 }
 
 #[test]
@@ -222,6 +230,9 @@ fn the_commented_keys_of_each_policy_and_of_sticky_show_their_defaults() {
         assert_eq!(parsed(&balance(&explicit, policy)), parsed(&balance(&bare, policy)));
         assert_eq!(count, keys.len());
     }
+    let (explicit, count) = uncommented(|name| OF_FENCES.contains(&name));
+    assert_eq!(parsed(&explicit), parsed(&bare));
+    assert_eq!(count, OF_FENCES.len());
     let (explicit, count) = uncommented(|name| OF_STICKY.contains(&name));
     let (section, _) = uncommented(|name| name == OF_STICKY[0]);
     assert_eq!(parsed(&explicit), parsed(&section));
@@ -250,138 +261,6 @@ fn good(name: &str) -> Config {
 
 fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
-}
-
-#[test]
-fn every_key_arrives_in_its_value() {
-    let ms = Duration::from_millis;
-    let managed = Managed {
-        program: Program {
-            command: ["./server", "--listen", "127.0.0.1:{port}"].map(str::to_owned).to_vec(),
-            env: [("NAME", "{name}"), ("A B", "")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
-            working_directory: Some("/srv".into()),
-            user: Some("nobody".to_owned()),
-        },
-        ports: 9101..=9199,
-        replicas: 3,
-        restart_delay: ms(500),
-        replace_after: None,
-        start_timeout: ms(60_000),
-        stop_timeout: ms(3_000),
-        scale: Some(Scale {
-            min: 2,
-            max: 9,
-            target_connections: 150,
-            cooldown: Duration::from_secs(30),
-            prediction: Some(Prediction {
-                ahead: Duration::from_mins(3),
-                season: Duration::from_hours(12),
-            }),
-        }),
-    };
-    let service = Service {
-        name: "every.key_of-a-service".to_owned(),
-        listen: ["0.0.0.0:9000", "[::1]:9000", "127.0.0.1:0", "127.0.0.1:0"]
-            .map(address)
-            .to_vec(),
-        balance: Balance::Ring {
-            hash: RingHash::Quadratic {
-                slots: 1_024,
-                virtual_nodes: 7,
-            },
-            load_thousandths: Some(2_500),
-        },
-        hash_key: HashKey::SourceAddress,
-        sticky: Some(Sticky {
-            ttl: Duration::from_secs(3_600),
-            size: 5_000,
-        }),
-        managed: Some(managed),
-        connections_max: Some(1_000),
-        connect_timeout: ms(1_500),
-        connect_retries: 0,
-        hedge_after: None,
-        idle_timeout: ms(7 * 24 * 3_600_000),
-        half_close_timeout: ms(90 * 60_000),
-        health: Health {
-            check: Check::Http {
-                path: "/health?deep=1".to_owned(),
-                expect_status: 204,
-            },
-            interval: ms(500),
-            timeout: ms(2_000),
-            rise: 1,
-            fall: 1_000,
-            port: Some(9101),
-            slow_start: Some(Duration::from_secs(30)),
-        },
-        discovery: Some(Discovery {
-            source: DiscoverySource::Dns {
-                name: "db.example.org.".to_owned(),
-                record: DnsRecord::A { port: 5432 },
-                server: Some(address("127.0.0.1:5353")),
-                interval_min: ms(2_000),
-                interval_max: ms(60_000),
-            },
-            timeout: ms(3_000),
-            backends_min: 2,
-            backends_max: 20,
-            changes_per_second: 5,
-            allow: Some(vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]),
-        }),
-        backends: vec![
-            Backend {
-                name: "a".to_owned(),
-                address: address("[2001:db8::1]:80"),
-                weight: 0,
-                connections_max: Some(10),
-                backup: true,
-                metrics: Some(HttpUrl {
-                    address: address("[2001:db8::1]:9101"),
-                    path: "/metrics?all=1".into(),
-                }),
-            },
-            Backend {
-                name: "b".to_owned(),
-                address: address("10.0.0.1:80"),
-                weight: 256,
-                connections_max: None,
-                backup: false,
-                metrics: None,
-            },
-        ],
-    };
-    let runtime = Runtime {
-        workers: Some(4),
-        connections_max: Some(100_000),
-        drain_timeout: Duration::ZERO,
-    };
-    let log = Log {
-        level: log::LevelFilter::Debug,
-        access: AccessLog::File("/var/log/lb/access.log".into()),
-    };
-    let admin = Admin {
-        listen: AdminListen::Tcp(address("10.0.0.1:8443")),
-        token_file: Some("/etc/lb/tokens".into()),
-        hosts: vec!["lb.example.com".to_owned()],
-    };
-    let history = History {
-        directory: "/var/lib/lb".into(),
-        keep: Duration::from_hours(12),
-        bytes_max: 100 << 20,
-    };
-    assert_eq!(
-        good("every_key.toml"),
-        Config {
-            runtime,
-            log,
-            admin,
-            history: Some(history),
-            services: vec![service]
-        }
-    );
 }
 
 #[test]

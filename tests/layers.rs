@@ -11,7 +11,7 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("page", &[]),
     ("api", &[]),
     ("types", &[]),
@@ -22,17 +22,23 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("balance", &["types", "observe", "pool"]),
     ("health", &["types", "observe", "pool", "sys"]),
     ("session", &["types", "observe"]),
-    ("service", &["types", "observe", "pool", "balance", "session"]),
+    ("fence", &["types", "observe"]),
+    ("service", &["types", "observe", "pool", "balance", "session", "fence"]),
     (
         "worker",
-        &["types", "sys", "observe", "pool", "balance", "session", "service"],
+        &[
+            "types", "sys", "observe", "pool", "balance", "session", "fence", "service",
+        ],
     ),
-    ("acceptor", &["types", "sys", "observe", "pool", "service", "worker"]),
+    (
+        "acceptor",
+        &["types", "sys", "observe", "pool", "fence", "service", "worker"],
+    ),
     (
         "control",
         &[
-            "types", "sys", "api", "config", "observe", "pool", "balance", "health", "session", "service", "worker",
-            "acceptor",
+            "types", "sys", "api", "config", "observe", "pool", "balance", "health", "session", "fence", "service",
+            "worker", "acceptor",
         ],
     ),
     // A process of its own, which only shares the program with the rest; `elastic` speaks its language.

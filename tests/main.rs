@@ -27,6 +27,7 @@ mod dashboard;
 mod discovery;
 mod failover;
 mod faults;
+mod fences;
 mod health;
 mod history;
 mod layers;

@@ -11,6 +11,7 @@ mod connects;
 mod driver;
 mod kernel;
 mod latency;
+mod liveness;
 mod model;
 mod peer;
 mod resets;

@@ -2,10 +2,8 @@
 //!
 //! May not: open the directory; `admin` does, and says what is wrong with it.
 
-use bytesize::ByteSize;
-
 use super::problems::Findings;
-use super::reader::{Field, Table};
+use super::reader::Table;
 use super::scalars;
 use super::values::{Admin, AdminListen, History};
 use super::{HISTORY_BYTES, HISTORY_KEEP};
@@ -23,33 +21,11 @@ pub(super) fn history(table: &Table, admin: &Admin, findings: &mut Findings) -> 
     let keep = scalars::duration(table, "keep", &HISTORY_KEEP, "7d", findings);
     let bytes_max = table
         .get("max_size")
-        .and_then(|field| size(&field, findings))
+        .and_then(|field| scalars::size(&field, &HISTORY_BYTES, "1GiB", findings))
         .unwrap_or(1 << 30);
     directory.map(|directory| History {
         directory,
         keep,
         bytes_max,
     })
-}
-
-fn size(field: &Field, findings: &mut Findings) -> Option<u64> {
-    let (least, most) = (ByteSize(*HISTORY_BYTES.start()), ByteSize(*HISTORY_BYTES.end()));
-    let wanted = format!(
-        "a size from {} to {}, like \"1GiB\"",
-        least.display().iec(),
-        most.display().iec()
-    );
-    let found = match field.as_number() {
-        Some(number) => number.parse().ok(),
-        None => field
-            .string(&wanted, findings)?
-            .parse::<ByteSize>()
-            .ok()
-            .map(|size| size.0),
-    };
-    let allowed = found.filter(|bytes| HISTORY_BYTES.contains(bytes));
-    if allowed.is_none() {
-        field.refuse(&wanted, "", findings);
-    }
-    allowed
 }

@@ -48,6 +48,18 @@ pub const CONNECT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..
 pub const IDLE_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(168);
 /// Below 10 ms the checks are the load.
 pub const HEALTH_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(1);
+/// Below a second a peer on a poor line would be taken for gone; above the upper end the kernel is first.
+pub const PEER_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(15);
+/// `max_session`: shorter is no session, longer is no limit.
+pub const MAX_SESSION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24 * 366);
+/// `max_memory`: less wouldn't carry lb itself.
+pub const MEMORY_BYTES: RangeInclusive<u64> = (16 << 20)..=(1 << 44);
+/// Networks of `[service.access]`: a binary search for each length of prefix.
+pub const ACCESS_NETWORKS_MAX: usize = 100_000;
+/// A source that may come more often has no limit.
+pub const SOURCE_RATE_MAX: u32 = 1_000_000;
+/// Connections that may wait in a listener's queue; the kernel cuts it to `net.core.somaxconn`.
+pub const BACKLOG_MAX: u32 = 65_535;
 /// A probe's whole time.
 pub const HEALTH_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_mins(10);
 /// Longer than a day, and the backend has been up for good.

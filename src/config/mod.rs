@@ -9,6 +9,7 @@
 mod admin;
 mod balance;
 mod discovery;
+mod fence;
 mod given;
 mod health;
 mod history;
@@ -28,6 +29,7 @@ mod syntax;
 mod values;
 mod whole;
 
+pub use fence::{Access, Limits, SourceRate};
 pub use given::{backend_address, check_name, drain, weight};
 pub use limits::*;
 pub use listed::listed;

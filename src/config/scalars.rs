@@ -7,6 +7,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
+use ipnet::IpNet;
+
 use super::NAME_BYTES_MAX;
 use super::problems::{Findings, quoted};
 use super::reader::{Field, Table, nearest};
@@ -39,6 +42,67 @@ pub(super) fn path(field: &Field, wanted: &str, findings: &mut Findings) -> Opti
             None
         }
         text => Some(PathBuf::from(text)),
+    }
+}
+
+/// A size of the range, as a string with a unit or as bytes.
+pub(super) fn size(field: &Field, range: &RangeInclusive<u64>, example: &str, findings: &mut Findings) -> Option<u64> {
+    let (least, most) = (ByteSize(*range.start()), ByteSize(*range.end()));
+    let wanted = format!(
+        "a size from {} to {}, like \"{example}\"",
+        least.display().iec(),
+        most.display().iec()
+    );
+    let found = match field.as_number() {
+        Some(number) => number.parse().ok(),
+        None => field
+            .string(&wanted, findings)?
+            .parse::<ByteSize>()
+            .ok()
+            .map(|size| size.0),
+    };
+    let allowed = found.filter(|bytes| range.contains(bytes));
+    if allowed.is_none() {
+        field.refuse(&wanted, "", findings);
+    }
+    allowed
+}
+
+/// A list of networks.
+pub(super) struct Networks {
+    /// What a message wants.
+    pub(super) wanted: &'static str,
+    /// So many at most.
+    pub(super) most: usize,
+}
+
+impl Networks {
+    /// Those that are ones.
+    pub(super) fn read(&self, field: &Field, findings: &mut Findings) -> Vec<IpNet> {
+        let fields = field.one_or_many();
+        if let Some(field) = fields.get(self.most) {
+            field.refuse(&format!("at most {} networks", self.most), "", findings);
+        }
+        fields
+            .iter()
+            .take(self.most)
+            .filter_map(|field| self.network(field, findings))
+            .collect()
+    }
+
+    fn network(&self, field: &Field, findings: &mut Findings) -> Option<IpNet> {
+        let text = field.string(self.wanted, findings)?;
+        let hint = match text.parse::<IpNet>() {
+            Ok(network) if network.addr() == network.network() => return Some(network),
+            // "10.1.2.3/8" is a slip: which part of it was meant?
+            Ok(network) => format!("that network is {}", quoted(&network.trunc().to_string())),
+            Err(_) => text.parse::<IpAddr>().map_or_else(
+                |_| String::new(),
+                |address| format!("one address is {}", quoted(&IpNet::from(address).to_string())),
+            ),
+        };
+        field.refuse(self.wanted, &hint, findings);
+        None
     }
 }
 

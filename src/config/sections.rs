@@ -12,11 +12,14 @@ use toml::de::DeTable;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
-use super::shapes::{ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LOG, MANAGED, RUNTIME, SERVICE};
+use super::shapes::{ACCESS, ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LIMITS, LOG, MANAGED, RUNTIME, SERVICE};
 use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
 use super::whole::{Unique, Whole};
-use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, WEIGHT_MAX, WORKERS_MAX};
-use super::{admin, balance, discovery, health, history, managed};
+use super::{
+    CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, MEMORY_BYTES, PEER_TIMEOUT, WEIGHT_MAX,
+    WORKERS_MAX,
+};
+use super::{admin, balance, discovery, fence, health, history, managed};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -67,8 +70,17 @@ fn runtime(table: &Table, findings: &mut Findings) -> Runtime {
             .ok()
             .filter(|workers| *workers > 0),
         connections_max: connections_max(table, findings),
+        memory_bytes_max: table.get("max_memory").and_then(|field| memory(&field, findings)),
         drain_timeout: scalars::duration(table, "drain_timeout", &DRAIN_TIMEOUT, "30s", findings),
     }
+}
+
+/// `max_memory`; 0 = whatever there is.
+fn memory(field: &Field, findings: &mut Findings) -> Option<u64> {
+    if field.as_number() == Some("0") {
+        return None;
+    }
+    scalars::size(field, &MEMORY_BYTES, "512MiB", findings)
 }
 
 fn log(table: &Table, findings: &mut Findings) -> Log {
@@ -130,6 +142,9 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let hedge_after = scalars::duration_or_off(table, "hedge_after", &CONNECT_TIMEOUT, ("200ms", "200ms"), findings);
     let idle_timeout = scalars::duration(table, "idle_timeout", &IDLE_TIMEOUT, "5m", findings);
     let half_close_timeout = scalars::duration(table, "half_close_timeout", &IDLE_TIMEOUT, "30s", findings);
+    let peer_timeout = scalars::duration_or_off(table, "peer_timeout", &PEER_TIMEOUT, ("20s", "20s"), findings);
+    let access = fence::access(&table.section("access", &ACCESS, findings), findings);
+    let limits = fence::limits(&table.section("limits", &LIMITS, findings), findings);
     let health = health::health(&table.section("health", &HEALTH, findings), findings);
     let found = table
         .get("discovery")
@@ -166,6 +181,9 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         hedge_after,
         idle_timeout,
         half_close_timeout,
+        peer_timeout,
+        access,
+        limits,
         health: health?,
         discovery: discovery.map_or(Some(None), |found| found.map(Some))?,
         managed: match managed {

@@ -28,7 +28,7 @@ pub(super) const FILE: Shape = Shape {
 /// `[runtime]`.
 pub(super) const RUNTIME: Shape = Shape {
     header: "[runtime]",
-    keys: &["workers", "max_connections", "drain_timeout"],
+    keys: &["workers", "max_connections", "max_memory", "drain_timeout"],
     tables: &[],
 };
 
@@ -71,10 +71,13 @@ pub(super) const SERVICE: Shape = Shape {
         "hedge_after",
         "idle_timeout",
         "half_close_timeout",
+        "peer_timeout",
     ],
     tables: &[
         ("health", HEALTH.header),
         ("sticky", STICKY.header),
+        ("access", ACCESS.header),
+        ("limits", LIMITS.header),
         ("discovery", DISCOVERY.header),
         ("managed", MANAGED.header),
         ("backend", BACKEND.header),
@@ -104,6 +107,20 @@ pub(super) const HEALTH: Shape = Shape {
 pub(super) const STICKY: Shape = Shape {
     header: "[service.sticky]",
     keys: &["ttl", "size"],
+    tables: &[],
+};
+
+/// `[service.access]`.
+pub(super) const ACCESS: Shape = Shape {
+    header: "[service.access]",
+    keys: &["allow", "deny"],
+    tables: &[],
+};
+
+/// `[service.limits]`.
+pub(super) const LIMITS: Shape = Shape {
+    header: "[service.limits]",
+    keys: &["per_source", "rate_per_source", "burst", "tcp_backlog", "max_session"],
     tables: &[],
 };
 

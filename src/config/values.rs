@@ -14,6 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::fence::{Access, Limits};
 use crate::types::HttpUrl;
 
 /// A whole, valid `lb.toml`.
@@ -51,6 +52,8 @@ pub struct Runtime {
     pub workers: Option<u16>,
     /// Live sessions; `None` (0 in the file) = as many as the file-descriptor limit can carry.
     pub connections_max: Option<u32>,
+    /// What lb may take of the machine's memory, in bytes; `None` (0 in the file) = what its control group allows, if that has a limit.
+    pub memory_bytes_max: Option<u64>,
     /// How long a shutdown, or a removed backend, waits for its sessions.
     pub drain_timeout: Duration,
 }
@@ -138,6 +141,12 @@ pub struct Service {
     pub idle_timeout: Duration,
     /// The same, once one side has finished.
     pub half_close_timeout: Duration,
+    /// A peer that acknowledges nothing for so long is gone; `None` = "off".
+    pub peer_timeout: Option<Duration>,
+    /// `[service.access]`; both lists are empty where it isn't there.
+    pub access: Access,
+    /// `[service.limits]`.
+    pub limits: Limits,
     /// `[service.health]`.
     pub health: Health,
     /// Where more backends are listed; `None` = there is no `[service.discovery]`.

@@ -20,6 +20,10 @@ const PIPES_MAX: u64 = 512;
 const FDS_OF_STARTING: u64 = 8;
 /// Of a process that takes all sessions it can carry, one descriptor in so many goes to pipes: copying is slower, not worse.
 const PIPE_SHARE: u64 = 40;
+/// Memory of lb without sessions, with room for a large pool.
+const BASE_BYTES: u64 = 12 << 20;
+/// And of a session: two sockets of the kernel with nothing in them, and what lb keeps of it.
+const SESSION_BYTES: u64 = 10_240;
 /// Below this, nothing useful is left.
 const SESSIONS_MIN: u64 = 8;
 
@@ -51,6 +55,8 @@ pub struct Parts {
     pub replicas: usize,
     /// Whether there is an admin port.
     pub has_admin: bool,
+    /// What of the machine's memory lb may take.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Why nothing can be started.
@@ -58,26 +64,49 @@ pub struct Parts {
 pub struct BudgetError {
     wanted: Option<u32>,
     carried: u64,
-    fd_limit: u64,
+    by: Carrier,
+}
+
+/// What carries the sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carrier {
+    /// So many file descriptors.
+    Descriptors(u64),
+    /// So many bytes.
+    Memory(u64),
+}
+
+impl Carrier {
+    fn way_out(self) -> &'static str {
+        match self {
+            Self::Descriptors(_) => "raise the limit (ulimit -n)",
+            Self::Memory(_) => "give it more memory (runtime.max_memory, or the limit of its control group)",
+        }
+    }
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Descriptors(limit) => write!(out, "the file-descriptor limit of {limit}"),
+            Self::Memory(bytes) => write!(out, "a memory of {} MiB", bytes >> 20),
+        }
+    }
 }
 
 impl fmt::Display for BudgetError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            wanted,
-            carried,
-            fd_limit,
-        } = self;
+        let Self { wanted, carried, by } = self;
+        let way_out = by.way_out();
         match wanted {
             Some(wanted) => write!(
                 out,
-                "runtime.max_connections: {wanted} found; the file-descriptor limit of {fd_limit} carries at most {carried}: \
-                 lower it, set it to 0 for as many as possible, or raise the limit (ulimit -n)"
+                "runtime.max_connections: {wanted} found; {by} carries at most {carried}: \
+                 lower it, set it to 0 for as many as possible, or {way_out}"
             ),
             None => write!(
                 out,
-                "the file-descriptor limit of {fd_limit} leaves room for {carried} connections, at least {SESSIONS_MIN} are \
-                 wanted: raise it (ulimit -n)"
+                "{by} leaves room for {carried} connections, at least {SESSIONS_MIN} are wanted: {way_out}"
             ),
         }
     }
@@ -95,6 +124,7 @@ impl Budget {
             backends,
             replicas,
             has_admin,
+            memory_bytes,
         } = parts;
         let workers = u64::from(workers.max(1));
         // A small limit is a small machine: what is set aside shrinks with it.
@@ -119,13 +149,17 @@ impl Budget {
             .saturating_add(replica_fds(replicas));
         let left = fd_limit.saturating_sub(fixed);
         let pipe_fds_min = left.checked_div(PIPE_SHARE).unwrap_or(0);
-        let carried = left.saturating_sub(pipe_fds_min).checked_div(2).unwrap_or(0);
+        let by_descriptors = left.saturating_sub(pipe_fds_min).checked_div(2).unwrap_or(0);
+        let (carried, by) = match memory_bytes.map(|bytes| (sessions_in(bytes), Carrier::Memory(bytes))) {
+            Some(by_memory) if by_memory.0 < by_descriptors => by_memory,
+            _ => (by_descriptors, Carrier::Descriptors(fd_limit)),
+        };
         let sessions = wanted.map_or(carried, u64::from);
         if sessions > carried || carried < SESSIONS_MIN {
             return Err(BudgetError {
                 wanted: wanted.filter(|_| sessions > carried),
                 carried,
-                fd_limit,
+                by,
             });
         }
         let pipes = left
@@ -142,6 +176,12 @@ impl Budget {
             pipes_per_worker: narrow(pipes.checked_div(workers).unwrap_or(pipes)),
         })
     }
+}
+
+/// Sessions that so much memory carries, at rest: what they move is bounded by what is shed.
+fn sessions_in(bytes: u64) -> u64 {
+    let left = bytes.saturating_sub(BASE_BYTES);
+    left.checked_div(SESSION_BYTES).unwrap_or(0)
 }
 
 /// One a replica, to its keeper.
@@ -161,7 +201,24 @@ mod tests {
         backends: 3,
         replicas: 0,
         has_admin: true,
+        memory_bytes: None,
     };
+
+    #[test]
+    fn little_memory_carries_fewer_sessions_and_a_wish_beyond_it_is_refused() {
+        let small = Parts {
+            memory_bytes: Some(64 << 20),
+            ..PARTS
+        };
+        let found = Budget::new(20_000, None, small).unwrap().sessions_max;
+        assert!((4_000..6_000).contains(&found), "{found}");
+        let error = Budget::new(20_000, Some(9_000), small).unwrap_err().to_string();
+        let told = format!("runtime.max_connections: 9000 found; a memory of 64 MiB carries at most {found}: ");
+        assert!(
+            error.starts_with(&told) && error.contains("runtime.max_memory"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn twenty_thousand_descriptors_carry_9500_sessions() {
@@ -187,7 +244,7 @@ mod tests {
             Budget::new(40, None, PARTS)
                 .unwrap_err()
                 .to_string()
-                .contains("raise it")
+                .contains("raise the limit (ulimit -n)")
         );
     }
 
@@ -196,7 +253,7 @@ mod tests {
         fn the_worst_case_fits_under_the_limit(
             fd_limit in 0..2_000_000_u64, wanted: Option<u16>, workers in 1..64_u16, listeners in 1..50_usize, backends in 1..5000_usize, replicas in 0..600_usize, has_admin: bool,
         ) {
-            if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), Parts { workers, listeners, backends, replicas, has_admin }) {
+            if let Ok(budget) = Budget::new(fd_limit, wanted.map(u32::from), Parts { workers, listeners, backends, replicas, has_admin, memory_bytes: None }) {
                 let workers = u64::from(workers);
                 let worst = BASE_FDS + FDS_PER_WORKER * workers + listeners as u64 + u64::from(budget.probes_max)
                     + 2 * u64::from(budget.admin_max)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::balance::{HashKey, LoadFactor, PolicyName};
 use crate::config;
+use crate::fence::{FenceSettings, Networks, Rate, SourceLimits};
 use crate::health::{Check, Plan, Target};
 use crate::pool::{Backend, Member};
 use crate::service::{ServiceSettings, StickySettings};
@@ -26,9 +27,12 @@ pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings 
             hedge_after: service.hedge_after,
             idle_timeout: service.idle_timeout,
             half_close_timeout: service.half_close_timeout,
+            peer_timeout: service.peer_timeout,
+            max_session: service.limits.max_session,
             latency_every: is_measured.then_some(LATENCY_EVERY),
         },
         connections_max: service.connections_max,
+        fence: fence(service),
         hash_key: match service.hash_key {
             config::HashKey::SourceIp => HashKey::SourceIp,
             config::HashKey::SourceAddress => HashKey::SourceAddress,
@@ -39,6 +43,19 @@ pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings 
             size: sticky.size,
         }),
         seed,
+    }
+}
+
+fn fence(service: &config::Service) -> FenceSettings {
+    FenceSettings {
+        networks: Networks::new(&service.access.allow, &service.access.deny),
+        limits: SourceLimits {
+            connections_max: service.limits.per_source,
+            rate: service.limits.rate_per_source.map(|rate| Rate {
+                every: rate.every,
+                burst: rate.burst,
+            }),
+        },
     }
 }
 

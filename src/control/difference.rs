@@ -157,6 +157,9 @@ pub(super) fn keys(before: &config::Service, after: &config::Service) -> Vec<Str
         "half_close_timeout",
         before.half_close_timeout != after.half_close_timeout,
     );
+    differs("peer_timeout", before.peer_timeout != after.peer_timeout);
+    differs("[service.access]", before.access != after.access);
+    differs("[service.limits]", before.limits != after.limits);
     differs("[service.health]", before.health != after.health);
     differs("[service.discovery]", before.discovery != after.discovery);
     differs("[service.managed]", before.managed != after.managed);

@@ -130,6 +130,7 @@ impl Running {
             backends: config.backends().saturating_add(config.replicas_max()),
             replicas: config.replicas_max(),
             has_admin: self.config.admin.listen != config::AdminListen::Off,
+            memory_bytes: self.memory.would_be_bytes_max(config.runtime.memory_bytes_max),
         };
         Budget::new(sys::fd_limit(), config.runtime.connections_max, parts).map_err(StartError::Budget)
     }
@@ -330,6 +331,10 @@ impl Running {
             "[runtime] max_connections",
         );
         differs(
+            before.runtime.memory_bytes_max != after.runtime.memory_bytes_max,
+            "[runtime] max_memory",
+        );
+        differs(
             before.runtime.workers != after.runtime.workers,
             "[runtime] workers: needs a restart, nothing is changed",
         );
@@ -348,6 +353,7 @@ impl Running {
         };
         differs(before.log.level != after.log.level, level);
         self.drain_timeout = after.runtime.drain_timeout;
+        self.memory.set_max(after.runtime.memory_bytes_max);
         self.board.tell_drain_timeout(self.drain_timeout);
         observe::set_log_level(after.log.level);
         words

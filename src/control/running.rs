@@ -28,7 +28,7 @@ use crate::health::{Change, Order};
 use crate::observe::{AccessLog, AccessLogGuard, ProcessCounters};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{Clock, Doorbell, LoopThread};
+use crate::sys::{Clock, Doorbell, LoopThread, Memory};
 use crate::types::{Moment, ServiceId};
 use crate::worker::WorkerHandle;
 
@@ -94,6 +94,7 @@ pub struct Running {
     pub(super) board: Arc<Board>,
     pub(super) admin_connections_max: u32,
     pub(super) process: Arc<Limiter>,
+    pub(super) memory: Arc<Memory>,
     pub(super) counters: Arc<ProcessCounters>,
     pub(super) acceptor: Option<LoopThread>,
     pub(super) workers: Vec<JoinHandle<()>>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::handover::ListenerState;
 use super::start::StartError;
 use crate::acceptor::Listener;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::service::Service;
 use crate::sys;
 
@@ -43,11 +43,14 @@ impl Sockets {
                 };
                 let found = left.iter().position(is_it).map(|place| left.remove(place));
                 let bound = match found {
-                    Some(bound) => Bound {
-                        service: service.name.clone(),
-                        ..bound
-                    },
-                    None => Bound::open(&service.name, *configured)?,
+                    Some(bound) => {
+                        sys::set_backlog(&*bound.socket, service.limits.backlog)?;
+                        Bound {
+                            service: service.name.clone(),
+                            ..bound
+                        }
+                    }
+                    None => Bound::open(service, *configured)?,
                 };
                 all.push(bound);
             }
@@ -139,11 +142,11 @@ impl Sockets {
 }
 
 impl Bound {
-    fn open(service: &str, configured: SocketAddr) -> Result<Self, StartError> {
+    fn open(service: &config::Service, configured: SocketAddr) -> Result<Self, StartError> {
         let failed = |error| StartError::Listen(configured, error);
-        let socket = sys::listen(configured).map_err(failed)?;
+        let socket = sys::listen(configured, service.limits.backlog).map_err(failed)?;
         Ok(Self {
-            service: service.to_owned(),
+            service: service.name.clone(),
             configured,
             address: socket.local_addr().map_err(failed)?,
             socket: Arc::new(socket),
@@ -161,7 +164,6 @@ pub(super) fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
 
     fn config(services: &[(&str, &[&str])]) -> Config {
         let text: String = services

@@ -27,7 +27,7 @@ use crate::health::Prober;
 use crate::observe::{AccessLog, ProcessCounters, log_drops};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Clock, Doorbell};
+use crate::sys::{self, Clock, Doorbell, Memory};
 use crate::types::{Moment, WorkerId};
 use crate::worker::{self, WorkerHandle};
 
@@ -111,12 +111,14 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
     }
     inherited.tell_unused();
     find_loops(config, &sockets)?;
+    let memory = Arc::new(Memory::open(config.runtime.memory_bytes_max));
     let parts = Parts {
         workers: workers_count,
         listeners: sockets.count(),
         backends: targets.len().saturating_add(config.replicas_max()),
         replicas: config.replicas_max(),
         has_admin: config.admin.listen != config::AdminListen::Off,
+        memory_bytes: memory.would_be_bytes_max(config.runtime.memory_bytes_max),
     };
     let wanted = config.runtime.connections_max;
     let budget = Budget::new(fd_limit, wanted, parts).map_err(StartError::Budget)?;
@@ -158,6 +160,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         orders: listened,
         workers: worker_handles.clone(),
         process: Arc::clone(&process),
+        memory: Arc::clone(&memory),
         counters: Arc::clone(&counters),
         access_log: access_log.clone(),
         doorbell: Arc::clone(&acceptor_doorbell),
@@ -223,6 +226,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         board,
         admin_connections_max: budget.admin_max,
         process,
+        memory,
         counters,
         acceptor: Some(acceptor),
         workers,

@@ -7,13 +7,49 @@ use crossbeam_utils::CachePadded;
 use super::end::{END_COUNT, End};
 use super::lines::Drops;
 
-/// Which limit turned a connection away.
+/// What turned a connection away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {
     /// `[runtime] max_connections`, or what the file-descriptor limit carries.
     ProcessLimit,
     /// The service's `max_connections`.
     ServiceLimit,
+    /// `[runtime] max_memory`, or what the control group allows, is nearly used up.
+    Memory,
+    /// The client's network may not connect: `[service.access]`.
+    Access,
+    /// The client's source has as many connections as it may: `per_source`.
+    SourceLimit,
+    /// The client's source came more often than it may: `rate_per_source`.
+    SourceRate,
+}
+
+/// How many reasons there are.
+const REASON_COUNT: usize = RefusedReason::ALL.len();
+
+impl RefusedReason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::ProcessLimit,
+        Self::ServiceLimit,
+        Self::Memory,
+        Self::Access,
+        Self::SourceLimit,
+        Self::SourceRate,
+    ];
+
+    /// The label of the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProcessLimit => "process_limit",
+            Self::ServiceLimit => "service_limit",
+            Self::Memory => "memory",
+            Self::Access => "access",
+            Self::SourceLimit => "source_limit",
+            Self::SourceRate => "source_rate",
+        }
+    }
 }
 
 /// What came of an answer to the question which backends there are.
@@ -49,8 +85,8 @@ pub struct ServiceCounters {
     ends: CachePadded<[AtomicU64; END_COUNT]>,
     /// Those of `ends` that no backend has counted as well.
     ends_without_backend: [AtomicU64; END_COUNT],
-    refused_by_process: AtomicU64,
-    refused_by_service: AtomicU64,
+    /// By [`RefusedReason::ALL`]'s order.
+    refused: [AtomicU64; REASON_COUNT],
     redispatches: AtomicU64,
     /// By [`Found::ALL`]'s order.
     found: [AtomicU64; Found::ALL.len()],
@@ -67,10 +103,8 @@ pub struct ServiceTotals {
     pub ends_without_backend: [u64; END_COUNT],
     /// Tries on another backend.
     pub redispatches: u64,
-    /// Refused because the process was full.
-    pub refused_by_process: u64,
-    /// Refused because the service was full.
-    pub refused_by_service: u64,
+    /// Refused, by [`RefusedReason::ALL`]'s order.
+    pub refused: [u64; REASON_COUNT],
 }
 
 impl ServiceCounters {
@@ -94,11 +128,14 @@ impl ServiceCounters {
     pub fn refused(&self, reason: RefusedReason) {
         self.accepted();
         self.ended_without_backend(End::Refused);
-        match reason {
-            RefusedReason::ProcessLimit => &self.refused_by_process,
-            RefusedReason::ServiceLimit => &self.refused_by_service,
+        self.note_refused(reason);
+    }
+
+    /// Why one is refused that was accepted before; its end is counted by its ticket.
+    pub fn note_refused(&self, reason: RefusedReason) {
+        if let Some(counter) = self.refused.get(reason as usize) {
+            counter.fetch_add(1, Relaxed);
         }
-        .fetch_add(1, Relaxed);
     }
 
     /// Somebody was asked which backends there are.
@@ -129,8 +166,7 @@ impl ServiceCounters {
             ends_without_backend: read_ends(&self.ends_without_backend),
             accepted: self.accepted.load(Relaxed),
             redispatches: self.redispatches.load(Relaxed),
-            refused_by_process: self.refused_by_process.load(Relaxed),
-            refused_by_service: self.refused_by_service.load(Relaxed),
+            refused: read_ends(&self.refused),
         }
     }
 }
@@ -141,10 +177,10 @@ fn add_one(ends: &[AtomicU64; END_COUNT], end: End) {
     }
 }
 
-/// The counts of ends, by [`End::ALL`]'s order.
+/// Counts as they stand, of ends by [`End::ALL`]'s order.
 #[must_use]
-pub fn read_ends(ends: &[AtomicU64; END_COUNT]) -> [u64; END_COUNT] {
-    let mut totals = [0; END_COUNT];
+pub fn read_ends<const COUNT: usize>(ends: &[AtomicU64; COUNT]) -> [u64; COUNT] {
+    let mut totals = [0; COUNT];
     for (total, counter) in totals.iter_mut().zip(ends) {
         *total = counter.load(Relaxed);
     }
@@ -191,6 +227,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_list_of_reasons_is_in_the_order_of_their_numbers() {
+        for (number, reason) in RefusedReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+        }
+    }
+
+    #[test]
     fn accepted_is_active_plus_ended() {
         let counters = ServiceCounters::default();
         for _ in 0..5 {
@@ -201,7 +244,7 @@ mod tests {
         counters.refused(RefusedReason::ServiceLimit);
         let totals = counters.totals();
         assert_eq!((totals.accepted, totals.ended(), totals.active()), (6, 3, 3));
-        assert_eq!(totals.refused_by_service, 1);
+        assert_eq!(totals.refused[RefusedReason::ServiceLimit as usize], 1);
         let alone = totals.ends_without_backend;
         assert_eq!(alone.iter().sum::<u64>(), 2);
         assert_eq!(

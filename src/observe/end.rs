@@ -22,6 +22,8 @@ pub enum End {
     IdleTimeout,
     /// One side had finished, and the other was silent for `half_close_timeout`.
     HalfCloseTimeout,
+    /// It had lived for `max_session`.
+    MaxSession,
     /// Its backend was removed, and the drain ran out.
     BackendRemoved,
     /// An operator ended it.
@@ -37,7 +39,7 @@ pub const END_COUNT: usize = End::ALL.len();
 
 impl End {
     /// Every way to end, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientClosed,
         Self::BackendClosed,
         Self::ClientReset,
@@ -46,6 +48,7 @@ impl End {
         Self::NoBackend,
         Self::IdleTimeout,
         Self::HalfCloseTimeout,
+        Self::MaxSession,
         Self::BackendRemoved,
         Self::EndedByOperator,
         Self::Shutdown,
@@ -64,6 +67,7 @@ impl End {
             Self::NoBackend => "no_backend",
             Self::IdleTimeout => "idle_timeout",
             Self::HalfCloseTimeout => "half_close_timeout",
+            Self::MaxSession => "max_session",
             Self::BackendRemoved => "backend_removed",
             Self::EndedByOperator => "ended_by_operator",
             Self::Shutdown => "shutdown",

@@ -6,6 +6,7 @@
 
 mod sticky;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,7 +14,8 @@ use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 
 use crate::balance::{Balancer, HashKey, Key, dice};
-use crate::observe::ServiceCounters;
+use crate::fence::{Fence, FenceSettings, SourcePermit};
+use crate::observe::{RefusedReason, ServiceCounters};
 use crate::pool::{BackendGuard, BackendTotals, Limiter};
 use crate::session::SessionOptions;
 use crate::types::{BackendId, ClientAddr, Moment, ServiceId};
@@ -28,6 +30,8 @@ pub struct ServiceSettings {
     pub options: SessionOptions,
     /// Its own limit on live sessions.
     pub connections_max: Option<u32>,
+    /// Who may connect, and how often.
+    pub fence: FenceSettings,
     /// What the hashing policies know a client by.
     pub hash_key: HashKey,
     /// Whether clients keep their backends; `None` = each connection is the policy's.
@@ -49,6 +53,7 @@ pub struct Service {
     pub limiter: Arc<Limiter>,
     /// What it has seen.
     pub counters: Arc<ServiceCounters>,
+    fence: Fence,
     hash_key: HashKey,
     sticky: Option<(StickySettings, Arc<StickyTable>)>,
     seed: u64,
@@ -66,6 +71,7 @@ impl Service {
             options: settings.options,
             limiter: Arc::new(Limiter::new(settings.connections_max)),
             counters: Arc::default(),
+            fence: Fence::new(settings.fence),
             hash_key: settings.hash_key,
             sticky: settings
                 .sticky
@@ -91,12 +97,21 @@ impl Service {
             options: settings.options,
             limiter: Arc::clone(&self.limiter),
             counters: Arc::clone(&self.counters),
+            fence: self.fence.renewed(settings.fence),
             hash_key: settings.hash_key,
             sticky: settings.sticky.map(|settings| (settings, table(settings))),
             seed: self.seed,
             balancer: Arc::clone(&self.balancer),
             turn: Arc::clone(&self.turn),
         }
+    }
+
+    /// Lets a client in, or says what is against it; [`Fence::admit`].
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn admit(&self, client: IpAddr, now: Moment) -> Result<Option<SourcePermit>, RefusedReason> {
+        self.fence.admit(client, now)
     }
 
     /// Chooses a backend that hasn't been tried, for a client's connection.
@@ -197,11 +212,14 @@ mod tests {
             hedge_after: None,
             idle_timeout: span,
             half_close_timeout: span,
+            peer_timeout: None,
+            max_session: None,
             latency_every: None,
         };
         let settings = ServiceSettings {
             options,
             connections_max: None,
+            fence: FenceSettings::default(),
             hash_key: HashKey::SourceIp,
             sticky: Some(StickySettings { ttl: span, size: 100 }),
             seed: 1,

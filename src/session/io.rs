@@ -50,6 +50,17 @@ pub enum Connect {
     Failed(ConnectFailure),
 }
 
+/// What a peer's kernel owes us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outstanding {
+    /// Nothing: it has acknowledged all it was sent.
+    Nothing,
+    /// Something, and it has been heard lately.
+    Recent,
+    /// Something, and nothing was heard of it in all the time asked for, though it was asked again.
+    Unanswered,
+}
+
 /// One end of a session. Dropped, it resets its connection: only [`Socket::close`] ends it in order.
 pub trait Socket: Sized + Debug {
     /// What splices go through.
@@ -72,6 +83,10 @@ pub trait Socket: Sized + Debug {
     fn round_trip(&self) -> Option<Duration>;
     /// Bytes written that the peer's kernel hasn't acknowledged.
     fn unacknowledged_bytes(&self) -> u64;
+    /// Whether the peer's kernel has been heard within `span`, if there is something it should have said.
+    fn outstanding(&self, span: Duration) -> Outstanding;
+    /// Has the kernel ask, from now on, whether a silent peer is still there.
+    fn keep_alive(&mut self);
     /// Closes in order: what was written still arrives, then FIN.
     fn close(self);
 }

@@ -10,12 +10,13 @@ mod connecting;
 mod direction;
 mod io;
 mod latency;
+mod liveness;
 mod relay;
 mod resetting;
 
 use std::time::Duration;
 
-pub use io::{Connect, Read, Socket, World, Write};
+pub use io::{Connect, Outstanding, Read, Socket, World, Write};
 
 use crate::observe::End;
 use crate::types::{Lane, Moment, Readiness};
@@ -39,6 +40,10 @@ pub struct SessionOptions {
     pub idle_timeout: Duration,
     /// The same, once one side has finished.
     pub half_close_timeout: Duration,
+    /// A peer that has acknowledged nothing of what it was sent for so long is gone; `None` = whatever the kernel finds.
+    pub peer_timeout: Option<Duration>,
+    /// How long a session may live; `None` = as long as it likes.
+    pub max_session: Option<Duration>,
     /// How often a live session measures its backend; `None` = nobody wants to know.
     pub latency_every: Option<Duration>,
 }
@@ -75,6 +80,15 @@ pub struct Tally {
     pub bytes_to_backend: u64,
     /// Backend to client.
     pub bytes_to_client: u64,
+}
+
+impl Tally {
+    /// When `max_session` is over.
+    fn ends_at(&self, options: &SessionOptions) -> Moment {
+        options
+            .max_session
+            .map_or(Moment::NEVER, |most| self.started.plus(most))
+    }
 }
 
 /// How far a session is.
@@ -160,7 +174,11 @@ impl<W: World> Session<W> {
                 self.after_connecting(progress, world)
             }
             Phase::Relay(relay) => {
-                let verdict = relay.on_time(world);
+                let verdict = if world.now() >= self.tally.ends_at(world.options()) {
+                    Verdict::Cut(End::MaxSession)
+                } else {
+                    relay.on_time(world)
+                };
                 self.after_relay(verdict, world)
             }
             Phase::Resetting(resetting) => {
@@ -176,7 +194,7 @@ impl<W: World> Session<W> {
     pub fn deadline(&self, options: &SessionOptions) -> Moment {
         match &self.phase {
             Phase::Connecting(connecting) => connecting.deadline(),
-            Phase::Relay(relay) => relay.deadline(options),
+            Phase::Relay(relay) => relay.deadline(options).min(self.tally.ends_at(options)),
             Phase::Resetting(resetting) => resetting.deadline(),
             Phase::Over(_) => Moment::NEVER,
         }

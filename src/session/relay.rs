@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::direction::{Direction, Ending, Flow, Pump, Wire};
 use super::io::{Socket, World};
 use super::latency::Stopwatch;
+use super::liveness::Liveness;
 use super::resetting::Resetting;
 use super::{SHORTAGE_PAUSE, SessionOptions};
 use crate::observe::End;
@@ -26,6 +27,7 @@ pub(super) struct Relay<W: World> {
     /// When that was last looked at, and what the peers' kernels hadn't acknowledged then.
     looked_at: Moment,
     unacknowledged_then: Option<u64>,
+    liveness: Liveness,
     /// When to try again for want of memory.
     retry_at: Moment,
     /// Who finished or failed first: it is named in the end.
@@ -81,6 +83,7 @@ impl<W: World> Relay<W> {
             active_at: now,
             looked_at: now,
             unacknowledged_then: None,
+            liveness: Liveness::new(),
             retry_at: Moment::NEVER,
             first: First::Nobody,
             handshake: HandshakeEnd::Waits,
@@ -140,7 +143,8 @@ impl<W: World> Relay<W> {
                 deadline = deadline.min(at);
             }
         }
-        deadline.min(self.looked_at.plus(halved(pause))).min(self.retry_at)
+        let pause = self.looked_at.plus(halved(pause));
+        deadline.min(pause).min(self.retry_at).min(self.liveness.deadline())
     }
 
     /// Looks how long it has been silent. A peer that still takes what the kernel has for it is slow, not silent, though no byte
@@ -190,6 +194,8 @@ impl<W: World> Relay<W> {
 
     pub(super) fn on_time(&mut self, world: &mut W) -> Verdict {
         let now = world.now();
+        self.liveness
+            .look(now, world.options(), &mut self.client, &mut self.backend_wire);
         if now >= self.deadline(world.options())
             && let Some(end) = self.look(now, world.options())
         {
@@ -205,6 +211,7 @@ impl<W: World> Relay<W> {
 
     /// The pair stands: the client's first bytes are passed on, if they are there.
     pub(super) fn begin(&mut self, world: &mut W) -> Verdict {
+        self.liveness.note_written(world.now(), world.options()); // its peers are asked for once, also if it says nothing
         let verdict = self.turn(world);
         if self.handshake == HandshakeEnd::Waits {
             self.handshake = HandshakeEnd::LastCall;
@@ -252,6 +259,7 @@ impl<W: World> Relay<W> {
         }
         if before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
             self.note_active(world.now());
+            self.liveness.note_written(world.now(), world.options());
         }
         if to_backend > 0 || self.to_backend.flow != Flow::Open {
             self.handshake = HandshakeEnd::Said;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -10,17 +10,14 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::socket::{NOTSENT_BYTES, optional};
 
-/// Connections that may wait in a listener's queue; the kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
-
 /// What a client may have sent that its backend hasn't taken (`SO_RCVBUF`). It may be far away: 10 MB/s a connection at a round trip of 50 ms.
 const CLIENT_RECEIVE_BYTES: usize = 524_288;
 
-/// Opens a listener. What accepted sockets inherit is set here once: no Nagle delay, the bound on unsent bytes.
+/// Opens a listener; `backlog` connections may wait in its queue, which the kernel cuts to `net.core.somaxconn`. What accepted sockets inherit is set here once: no Nagle delay, the bound on unsent bytes.
 ///
 /// # Errors
 /// `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, `EMFILE`.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
@@ -30,8 +27,16 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     set_inheritable((&socket).into());
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    set_backlog(&socket, backlog)?;
     Ok(socket.into())
+}
+
+/// Begins to listen, or goes on with another length of the queue (listen(2): a second call changes it, and loses nobody).
+///
+/// # Errors
+/// `EADDRINUSE`: another socket was first. `EINVAL`: it is no listener.
+pub fn set_backlog(socket: impl AsFd, backlog: u32) -> io::Result<()> {
+    SockRef::from(&socket).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
 }
 
 /// Sets what accepted sockets inherit from a listener.

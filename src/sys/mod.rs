@@ -6,9 +6,12 @@
 
 mod clock;
 mod errno;
+mod group;
 mod inherit;
 mod limits;
 mod listen;
+mod memory;
+mod peer;
 mod pipe;
 mod poll;
 mod ports;
@@ -22,11 +25,15 @@ pub use clock::Clock;
 pub use errno::{Decision, connect_failure, decide};
 pub use inherit::{InheritedSocket, adopt_listener, adopt_unix_listener, inherited_sockets, spawn_with};
 pub use limits::{fd_limit, raise_fd_limit};
-pub use listen::{accept, is_own, listen};
+pub use listen::{accept, is_own, listen, set_backlog};
+pub use memory::Memory;
+pub use peer::{Acknowledgements, keep_alive};
 pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
-pub use raw::{bind_to_caller, round_trip, run_in_short_slices, unacknowledged_bytes, wake_without_preempting};
+pub use raw::{
+    acknowledgements, bind_to_caller, round_trip, run_in_short_slices, unacknowledged_bytes, wake_without_preempting,
+};
 pub use socket::{acknowledge, begin_connect, finish_write, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop, step_back, terminate};
 pub use unix::listen_unix;

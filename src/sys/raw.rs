@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal, setsid};
 
+use super::peer::Acknowledgements;
+
 /// `SIOCOUTQ` of `linux/sockios.h`, the same number as `TIOCOUTQ` of `asm-generic/ioctls.h`.
 const SIOCOUTQ: Opcode = 0x5411;
 
@@ -28,13 +30,31 @@ pub fn unacknowledged_bytes(socket: impl AsFd) -> io::Result<u64> {
     Ok(u64::try_from(unsent).unwrap_or(0))
 }
 
-/// The kernel's smoothed round-trip time to the peer (`TCP_INFO`, tcp(7); `tcpi_rtt`, RFC 6298): what its packets were acknowledged
-/// in. A program that answers late is seen in it only where the acknowledgement waited for the answer.
+/// The kernel's smoothed round-trip time to the peer (`tcpi_rtt`, RFC 6298): what its packets were acknowledged in. A program that
+/// answers late is seen in it only where the acknowledgement waited for the answer.
 ///
 /// # Errors
 /// `ENOTSOCK` or `EOPNOTSUPP` on what is no TCP socket.
-#[allow(unsafe_code)]
 pub fn round_trip(socket: impl AsFd) -> io::Result<Duration> {
+    Ok(Duration::from_micros(u64::from(tcp_info(socket)?.tcpi_rtt)))
+}
+
+/// What the peer's kernel owes, and when it was last heard.
+///
+/// # Errors
+/// As [`round_trip`].
+pub fn acknowledgements(socket: impl AsFd) -> io::Result<Acknowledgements> {
+    let info = tcp_info(socket)?;
+    Ok(Acknowledgements {
+        segments_sent: info.tcpi_unacked,
+        probes_sent: info.tcpi_probes,
+        since_last: Duration::from_millis(u64::from(info.tcpi_last_ack_recv)),
+    })
+}
+
+/// What the kernel knows of a connection (`TCP_INFO`, tcp(7)).
+#[allow(unsafe_code)]
+fn tcp_info(socket: impl AsFd) -> io::Result<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
     // SAFETY: the descriptor is open as long as `socket` is borrowed; the kernel writes at most `length` bytes, which is what the
@@ -52,8 +72,7 @@ pub fn round_trip(socket: impl AsFd) -> io::Result<Duration> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: a tcp_info is integers only, for which zeroes are values too, where an older kernel wrote less.
-    let info = unsafe { info.assume_init() };
-    Ok(Duration::from_micros(u64::from(info.tcpi_rtt)))
+    Ok(unsafe { info.assume_init() })
 }
 
 /// From now on the calling thread, when it is woken, doesn't interrupt whoever runs on its core: it comes next (`SCHED_BATCH`,

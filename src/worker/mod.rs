@@ -15,4 +15,4 @@ mod timers;
 
 pub use real::SCRATCH_BYTES;
 pub use run::{Context, spawn};
-pub use shared::{Arrival, LiveSession, Order, Reply, Ticket, Wanted, WorkerHandle};
+pub use shared::{Arrival, LiveSession, Order, Places, Reply, Ticket, Wanted, WorkerHandle};

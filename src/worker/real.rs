@@ -9,7 +9,7 @@ use crossbeam_channel::Sender;
 use super::pipes::{Pipes, PooledPipe};
 use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
 use crate::service::Service;
-use crate::session::{Connect, Read, SessionOptions, Socket, World, Write};
+use crate::session::{Connect, Outstanding, Read, SessionOptions, Socket, World, Write};
 use crate::sys::{self, Decision, Doorbell, LocalPorts, Poller};
 use crate::types::{BackendId, ClientAddr, ConnectFailure, Handshake, Lane, Moment, SessionKey, Token, Way, WorkerId};
 
@@ -162,6 +162,22 @@ impl Socket for RealSocket {
             .as_ref()
             .and_then(|socket| sys::unacknowledged_bytes(socket).ok())
             .unwrap_or(0)
+    }
+
+    fn outstanding(&self, span: Duration) -> Outstanding {
+        if self.unacknowledged_bytes() == 0 {
+            return Outstanding::Nothing;
+        }
+        match self.0.as_ref().map(sys::acknowledgements) {
+            Some(Ok(heard)) if heard.is_silent(span) => Outstanding::Unanswered,
+            _ => Outstanding::Recent,
+        }
+    }
+
+    fn keep_alive(&mut self) {
+        if let Some(socket) = &self.0 {
+            sys::keep_alive(socket);
+        }
     }
 
     fn close(mut self) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 
+use crate::fence::SourcePermit;
 use crate::observe::End;
 use crate::pool::{Backend, Limiter, Permit};
 use crate::service::Service;
@@ -31,6 +32,17 @@ pub struct Arrival {
     pub ticket: Ticket,
 }
 
+/// What a connection that was let in has taken: given back when dropped.
+#[derive(Debug)]
+pub struct Places {
+    /// Under the limit of the process.
+    pub process: Permit,
+    /// Under that of the service.
+    pub service: Permit,
+    /// Under those of its source, if it has any.
+    pub source: Option<SourcePermit>,
+}
+
 /// The place of an accepted connection in every count: given back when dropped, with the end it came to.
 #[derive(Debug)]
 pub struct Ticket {
@@ -40,22 +52,20 @@ pub struct Ticket {
     pub end: End,
     /// Whether a backend has counted the end as well.
     is_backends: bool,
-    _process: Permit,
-    _service: Permit,
+    _places: Places,
     worker: Option<Permit>,
 }
 
 impl Ticket {
-    /// A connection that was let in; `process` and `of_service` are its places under the limits.
+    /// A connection that was let in.
     #[must_use]
-    pub fn new(service: Arc<Service>, process: Permit, of_service: Permit) -> Self {
+    pub fn new(service: Arc<Service>, places: Places) -> Self {
         service.counters.accepted();
         Self {
             service,
             end: End::Shutdown,
             is_backends: false,
-            _process: process,
-            _service: of_service,
+            _places: places,
             worker: None,
         }
     }

@@ -38,6 +38,8 @@ fn service(name: &str, address: std::net::SocketAddr) -> Arc<Service> {
         hedge_after: None,
         idle_timeout: PATIENCE,
         half_close_timeout: PATIENCE,
+        peer_timeout: None,
+        max_session: None,
         latency_every: None,
     };
     let backend = Backend::new(BackendId(0), "b", BackendAddr(address), None, 3, 1);
@@ -46,6 +48,7 @@ fn service(name: &str, address: std::net::SocketAddr) -> Arc<Service> {
     let settings = ServiceSettings {
         options,
         connections_max: None,
+        fence: crate::fence::FenceSettings::default(),
         hash_key: HashKey::SourceIp,
         sticky: None,
         seed: 1,
@@ -91,8 +94,11 @@ impl Rig {
         socket.set_nonblocking(true).unwrap();
         let ticket = Ticket::new(
             Arc::clone(service),
-            self.process.take().unwrap(),
-            service.limiter.take().unwrap(),
+            Places {
+                process: self.process.take().unwrap(),
+                service: service.limiter.take().unwrap(),
+                source: None,
+            },
         );
         let arrival = Arrival {
             socket: OwnedFd::from(socket),

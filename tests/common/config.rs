@@ -93,6 +93,12 @@ impl Config {
         self
     }
 
+    /// A section of the service, with its header.
+    pub(crate) fn section(mut self, text: &str) -> Self {
+        writeln!(self.last().backends, "{text}").unwrap();
+        self
+    }
+
     /// Lines of `[[service]]`.
     pub(crate) fn service(mut self, lines: &str) -> Self {
         writeln!(self.last().lines, "{lines}").unwrap();

@@ -30,16 +30,24 @@ impl Peer {
         Self::new(stream.unwrap_or_else(|error| panic!("connect to {address}: {error}")))
     }
 
-    /// `None`: a RST was there before connect(2) had returned.
     /// The same from one address of the loopback network, with any port.
     pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
-        let connected = socket.connect_timeout(&address.into(), PATIENCE);
-        connected.unwrap_or_else(|error| panic!("connect from {source} to {address}: {error}"));
-        Self::new(socket.into())
+        let peer = Self::connect_from_unless_reset(source, address);
+        peer.unwrap_or_else(|| panic!("connect from {source} to {address}: reset"))
     }
 
+    /// `None`: a RST was there before connect(2) had returned.
+    pub(crate) fn connect_from_unless_reset(source: Ipv4Addr, address: SocketAddr) -> Option<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        match socket.connect_timeout(&address.into(), PATIENCE) {
+            Ok(()) => Some(Self::new(socket.into())),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("connect from {source} to {address}: {error}"),
+        }
+    }
+
+    /// `None`: a RST was there before connect(2) had returned.
     pub(crate) fn connect_unless_reset(address: SocketAddr) -> Option<Self> {
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => Some(Self::new(stream)),

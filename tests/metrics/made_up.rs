@@ -44,11 +44,14 @@ fn service(name: &str, members: Vec<Member>) -> Arc<Service> {
         hedge_after: None,
         idle_timeout: span,
         half_close_timeout: span,
+        peer_timeout: None,
+        max_session: None,
         latency_every: None,
     };
     let settings = ServiceSettings {
         options,
         connections_max: None,
+        fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::SourceIp,
         sticky: None,
         seed: 1,

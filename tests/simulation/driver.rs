@@ -113,6 +113,8 @@ fn options(rng: &mut Rng, is_friendly: bool) -> SessionOptions {
         hedge_after: rng.percent(50).then(|| millis(rng, &[1, 5, 50])),
         idle_timeout: millis(rng, slow),
         half_close_timeout: millis(rng, slow),
+        peer_timeout: rng.percent(50).then(|| millis(rng, &[4, 400, 20_000])),
+        max_session: rng.percent(5).then(|| millis(rng, &[500, 5_000])),
         latency_every: rng.percent(50).then(|| millis(rng, &[1, 250])),
     }
 }

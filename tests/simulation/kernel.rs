@@ -93,6 +93,10 @@ pub(crate) struct Tcp {
     pub(crate) peer_waiting: usize,
     pub(crate) peer_read: u64,
     pub(crate) is_peer_closed: bool,
+    /// Its network is gone: nothing is ever acknowledged again.
+    pub(crate) is_cut_off: bool,
+    /// The kernel was told to ask a silent peer.
+    pub(crate) is_kept_alive: bool,
 }
 
 impl Tcp {
@@ -237,6 +241,8 @@ impl Kernel {
             peer_waiting: 0,
             peer_read: 0,
             is_peer_closed: false,
+            is_cut_off: false,
+            is_kept_alive: false,
         });
         self.sockets.len() - 1
     }
@@ -327,7 +333,7 @@ impl Kernel {
                 .min(socket.unacknowledged)
                 .min(socket.buffers.peer - socket.peer_waiting)
         };
-        if bytes == 0 || socket.rst_arrived {
+        if bytes == 0 || socket.rst_arrived || socket.is_cut_off {
             return;
         }
         if socket.is_peer_closed {

@@ -214,6 +214,11 @@ pub(crate) fn check_end(stage: &Stage, end: End) {
                 End::ClientReset => end_by_reset(stage, &kernel, client, backend),
                 End::BackendReset => end_by_reset(stage, &kernel, backend, client),
                 End::IdleTimeout | End::HalfCloseTimeout => end_by_time(stage, &kernel, end),
+                End::MaxSession => {
+                    let most = stage.world.options.max_session;
+                    let is_due = most.is_some_and(|most| kernel.now >= Moment::START.plus(most));
+                    (!is_due).then(|| "before its time".to_owned())
+                }
                 _ => Some("which a relay can't".to_owned()),
             },
         };
@@ -294,7 +299,8 @@ fn end_in_order(first: &Tcp, second: &Tcp) -> Option<String> {
 
 fn end_by_reset(stage: &Stage, kernel: &Kernel, dead: &Tcp, alive: &Tcp) -> Option<String> {
     let Some(dead_at) = dead.rst_told else {
-        return Some("it hadn't reset".to_owned());
+        let is_wronged = !dead.is_cut_off || alive.sent < dead.arrived;
+        return is_wronged.then(|| "it hadn't reset, nor vanished with all it sent passed on".to_owned());
     };
     match alive.rst_told {
         Some(at) if at < dead_at => Some("the other reset first".to_owned()),

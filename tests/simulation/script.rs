@@ -31,14 +31,21 @@ pub(super) const NARROW: Buffers = Buffers {
 };
 
 pub(super) fn world(buffers: Buffers, fates: &[Fate]) -> SimWorld {
-    let options = SessionOptions {
+    world_with(buffers, fates, |_| ())
+}
+
+fn world_with(buffers: Buffers, fates: &[Fate], set: impl FnOnce(&mut SessionOptions)) -> SimWorld {
+    let mut options = SessionOptions {
         connect_timeout: CONNECT_TIMEOUT,
         connect_retries: 2,
         hedge_after: Some(HEDGE_AFTER),
         idle_timeout: IDLE_TIMEOUT,
         half_close_timeout: HALF_CLOSE_TIMEOUT,
+        peer_timeout: None,
+        max_session: None,
         latency_every: None,
     };
+    set(&mut options);
     let mut kernel = Kernel::new(1, Rng::new(1));
     kernel.is_tracing = true;
     kernel.pipe_bytes = 4 * SCRATCH;
@@ -49,7 +56,12 @@ pub(super) fn world(buffers: Buffers, fates: &[Fate]) -> SimWorld {
 
 /// A client and a backend that took the connection.
 pub(super) fn relay(client: Buffers, backend: Buffers) -> Stage {
-    let mut stage = Stage::start(world(backend, &[Fate::Up]), client);
+    relay_with(client, backend, |_| ())
+}
+
+/// The same with other options.
+pub(super) fn relay_with(client: Buffers, backend: Buffers, set: impl FnOnce(&mut SessionOptions)) -> Stage {
+    let mut stage = Stage::start(world_with(backend, &[Fate::Up], set), client);
     connects(&stage);
     settle(&mut stage);
     assert_eq!(stage.kernel.borrow().winner, Some(BACKEND));

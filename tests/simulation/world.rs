@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use lb::session::{Connect, Read, SessionOptions, Socket, World, Write};
+use lb::session::{Connect, Outstanding, Read, SessionOptions, Socket, World, Write};
 use lb::types::{BackendId, ConnectFailure, Lane, Moment, Side, Way};
 
 use super::kernel::{Buffers, CLIENT, Fate, Fd, Id, Kernel, Link};
@@ -121,6 +121,18 @@ impl Socket for SimSocket {
 
     fn unacknowledged_bytes(&self) -> u64 {
         self.kernel.borrow().sockets[self.id].unacknowledged as u64
+    }
+
+    fn outstanding(&self, _: Duration) -> Outstanding {
+        match &self.kernel.borrow().sockets[self.id] {
+            socket if socket.unacknowledged == 0 => Outstanding::Nothing,
+            socket if socket.is_cut_off => Outstanding::Unanswered,
+            _ => Outstanding::Recent,
+        }
+    }
+
+    fn keep_alive(&mut self) {
+        self.kernel.borrow_mut().sockets[self.id].is_kept_alive = true;
     }
 
     fn close(mut self) {
