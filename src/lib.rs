@@ -13,6 +13,7 @@
 //! | [`pool`] | what a backend is, guards that own each +1, the pool of a service at one moment |
 //! | [`balance`] | (pool, key) -> backend: one file a policy, pure |
 //! | [`health`] | rise and fall (pure), probes, the thread that runs them |
+//! | [`proxy_protocol`] | what a proxy says of its client before the client's first byte: read and written, pure |
 //! | [`session`] | one connection as a state machine, over a trait for its sockets |
 //! | [`service`] | a service at run time: what acceptor, workers and control share of it; which client had which backend |
 //! | [`worker`] | one thread: event loop, sessions, timers, pipes, inbox |
@@ -96,6 +97,7 @@ pub mod load;
 pub mod observe;
 pub mod page;
 pub mod pool;
+pub mod proxy_protocol;
 pub mod service;
 pub mod session;
 pub mod sys;

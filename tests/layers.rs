@@ -11,7 +11,7 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("page", &[]),
     ("api", &[]),
     ("types", &[]),
@@ -21,17 +21,41 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("pool", &["types", "observe"]),
     ("balance", &["types", "observe", "pool"]),
     ("health", &["types", "observe", "pool", "sys"]),
-    ("session", &["types", "observe"]),
-    ("service", &["types", "observe", "pool", "balance", "session"]),
+    ("proxy_protocol", &[]),
+    ("session", &["types", "observe", "proxy_protocol"]),
+    (
+        "service",
+        &["types", "observe", "pool", "balance", "proxy_protocol", "session"],
+    ),
     (
         "worker",
-        &["types", "sys", "observe", "pool", "balance", "session", "service"],
+        &[
+            "types",
+            "sys",
+            "observe",
+            "pool",
+            "balance",
+            "proxy_protocol",
+            "session",
+            "service",
+        ],
     ),
     ("acceptor", &["types", "sys", "observe", "pool", "service", "worker"]),
     (
         "control",
         &[
-            "types", "sys", "api", "config", "observe", "pool", "balance", "health", "session", "service", "worker",
+            "types",
+            "sys",
+            "api",
+            "config",
+            "observe",
+            "pool",
+            "balance",
+            "health",
+            "proxy_protocol",
+            "session",
+            "service",
+            "worker",
             "acceptor",
         ],
     ),
