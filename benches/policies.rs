@@ -16,7 +16,7 @@ use std::time::Duration;
 use criterion::{Bencher, BenchmarkId, Criterion};
 use lb::balance::{Balancer, HashKey, PolicyName};
 use lb::pool::{Backend, BackendGuard, Health, Member, Pool};
-use lb::service::{Service, ServiceSettings};
+use lb::service::{ProxySettings, Service, ServiceSettings};
 use lb::session::SessionOptions;
 use lb::types::{BackendAddr, BackendId, ClientAddr, Moment, ServiceId};
 
@@ -66,12 +66,14 @@ fn service(policy: PolicyName, backends: usize, state: State) -> Service {
         idle_timeout: Duration::from_secs(300),
         half_close_timeout: Duration::from_secs(30),
         latency_every: None,
+        is_introduced: false,
     };
     let settings = ServiceSettings {
         options,
         connections_max: None,
         hash_key: HashKey::Connection,
         sticky: None,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     let balancer = Balancer::new(pool(backends, state), policy);

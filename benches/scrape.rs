@@ -12,7 +12,7 @@ use lb::balance::{Balancer, HashKey, PolicyName};
 use lb::control::render_metrics;
 use lb::observe::{End, ProcessCounters};
 use lb::pool::{Backend, Member, Pool};
-use lb::service::{Service, ServiceSettings};
+use lb::service::{ProxySettings, Service, ServiceSettings};
 use lb::session::SessionOptions;
 use lb::types::{BackendAddr, BackendId, ConnectFailure, Moment, ServiceId, Way, WorkerId};
 
@@ -53,12 +53,14 @@ fn service(backends: u32) -> Arc<Service> {
         idle_timeout: second,
         half_close_timeout: second,
         latency_every: None,
+        is_introduced: false,
     };
     let settings = ServiceSettings {
         options,
         connections_max: None,
         hash_key: HashKey::Connection,
         sticky: None,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     let pool = Pool::new((1..=backends).map(member).collect());

@@ -266,6 +266,10 @@ impl<'a> Loop<'a> {
 
     fn admit(&mut self, listener: &Listener, place: usize, socket: std::os::fd::OwnedFd, client: ClientAddr) {
         let service = &listener.service;
+        if !service.trusts(client) {
+            self.note_refused(service, client, RefusedReason::ProxyUntrusted);
+            return sys::reset(socket);
+        }
         let Some(process) = self.acceptor.process.take() else {
             self.note_refused(service, client, RefusedReason::ProcessLimit);
             return sys::reset(socket);
@@ -295,14 +299,15 @@ impl<'a> Loop<'a> {
             .access_log
             .record(SessionRecord::refused(Arc::clone(&service.name), client));
         if self.may_warn() {
-            let (whose, max) = match reason {
-                RefusedReason::ProcessLimit => ("lb as a whole", self.acceptor.process.max()),
-                RefusedReason::ServiceLimit => ("the service", service.limiter.max()),
+            let full = |max: u32, whose: &str| format!("the {max} connections that {whose} may have are taken");
+            let why = match reason {
+                RefusedReason::ProcessLimit => full(self.acceptor.process.max(), "lb as a whole"),
+                RefusedReason::ServiceLimit => full(service.limiter.max(), "the service"),
+                RefusedReason::ProxyUntrusted => "it is in none of the networks of proxy_protocol.trusted".to_owned(),
+                // Found out by a worker.
+                RefusedReason::ProxyMalformed | RefusedReason::ProxyTimeout => reason.as_str().to_owned(),
             };
-            log::warn!(
-                "{}: {client} refused: the {max} connections that {whose} may have are taken",
-                service.name
-            );
+            log::warn!("{}: {client} refused: {why}", service.name);
         }
     }
 

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::networks::networks;
 use super::problems::{Findings, quoted};
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
 use super::values::{Discovery, DiscoverySource, DnsRecord};
 use super::{
-    ALLOWED_NETWORKS_MAX, BACKENDS_MAX, CHANGES_PER_SECOND_MAX, DISCOVERED_MAX, DISCOVERY_INTERVAL, DNS_INTERVAL,
+    BACKENDS_MAX, CHANGES_PER_SECOND_MAX, DISCOVERED_MAX, DISCOVERY_INTERVAL, DNS_INTERVAL,
     ETCD_PREFIX_BYTES_MAX, HEALTH_TIMEOUT, admin,
 };
 use crate::types::HttpUrl;
@@ -121,43 +122,8 @@ fn bounds(table: &Table, findings: &mut Findings) -> (usize, usize) {
 }
 
 fn allow(table: &Table, findings: &mut Findings) -> Option<Vec<IpNet>> {
-    const WANTED: &str = "networks like [\"10.0.0.0/8\", \"fd00::/8\"]";
-    let fields = table.get("allow")?.one_or_many();
-    if let Some(field) = fields.get(ALLOWED_NETWORKS_MAX) {
-        field.refuse(&format!("at most {ALLOWED_NETWORKS_MAX} networks"), "", findings);
-    }
-    if fields.is_empty() {
-        if let Some(field) = table.get("allow") {
-            field.refuse(
-                WANTED,
-                "without the key every address may be used but those of this machine",
-                findings,
-            );
-        }
-        return None;
-    }
-    let mut networks = Vec::new();
-    for field in fields {
-        let Some(text) = field.string(WANTED, findings) else {
-            continue;
-        };
-        match text.parse::<IpNet>() {
-            // "10.1.2.3/8" is a slip: which part of it was meant?
-            Ok(network) if network.addr() == network.network() => networks.push(network),
-            Ok(network) => {
-                let hint = format!("that network is {}", quoted(&network.trunc().to_string()));
-                field.refuse(WANTED, &hint, findings);
-            }
-            Err(_) => {
-                let hint = text.parse::<std::net::IpAddr>().map_or_else(
-                    |_| String::new(),
-                    |address| format!("one address is {}", quoted(&IpNet::from(address).to_string())),
-                );
-                field.refuse(WANTED, &hint, findings);
-            }
-        }
-    }
-    Some(networks)
+    let meaning = "without the key every address may be used but those of this machine";
+    networks(&table.get("allow")?, meaning, findings)
 }
 
 fn dns(table: &Table, findings: &mut Findings) -> Option<DiscoverySource> {

@@ -75,6 +75,7 @@ pub(super) const SERVICE: Shape = Shape {
     tables: &[
         ("health", HEALTH.header),
         ("sticky", STICKY.header),
+        ("proxy_protocol", PROXY_PROTOCOL.header),
         ("discovery", DISCOVERY.header),
         ("managed", MANAGED.header),
         ("backend", BACKEND.header),
@@ -104,6 +105,13 @@ pub(super) const HEALTH: Shape = Shape {
 pub(super) const STICKY: Shape = Shape {
     header: "[service.sticky]",
     keys: &["ttl", "size"],
+    tables: &[],
+};
+
+/// `[service.proxy_protocol]`.
+pub(super) const PROXY_PROTOCOL: Shape = Shape {
+    header: "[service.proxy_protocol]",
+    keys: &["accept", "trusted", "send"],
     tables: &[],
 };
 
@@ -178,6 +186,6 @@ pub(super) const LISTED: Shape = Shape {
 };
 
 /// All of lb.toml.
-pub(super) const ALL: [&Shape; 12] = [
-    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &MANAGED, &SCALE, &BACKEND, &DISCOVERY,
+pub(super) const ALL: [&Shape; 13] = [
+    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &PROXY_PROTOCOL, &MANAGED, &SCALE, &BACKEND, &DISCOVERY,
 ];

@@ -8,7 +8,8 @@ use crate::balance::{HashKey, LoadFactor, PolicyName};
 use crate::config;
 use crate::health::{Check, Plan, Target};
 use crate::pool::{Backend, Member};
-use crate::service::{ServiceSettings, StickySettings};
+use crate::proxy_protocol::{self, Version};
+use crate::service::{ProxySettings, ServiceSettings, StickySettings};
 use crate::session::SessionOptions;
 use crate::sys::Clock;
 use crate::types::{BackendAddr, BackendId, ServiceId};
@@ -27,6 +28,7 @@ pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings 
             idle_timeout: service.idle_timeout,
             half_close_timeout: service.half_close_timeout,
             latency_every: is_measured.then_some(LATENCY_EVERY),
+            is_introduced: service.proxy_protocol.trusted.is_some(),
         },
         connections_max: service.connections_max,
         hash_key: match service.hash_key {
@@ -38,7 +40,18 @@ pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings 
             ttl: sticky.ttl,
             size: sticky.size,
         }),
+        proxy: ProxySettings {
+            trusted: service.proxy_protocol.trusted.clone(),
+            send: service.proxy_protocol.send.map(version),
+        },
         seed,
+    }
+}
+
+const fn version(version: config::ProxyVersion) -> Version {
+    match version {
+        config::ProxyVersion::V1 => Version::V1,
+        config::ProxyVersion::V2 => Version::V2,
     }
 }
 
@@ -62,7 +75,12 @@ pub(super) fn member(
 /// What the health thread is to watch of it, if anything.
 pub(super) fn target(service: &config::Service, id: ServiceId, member: &Member) -> Option<Target> {
     let mut address = member.backend.address.0;
-    let plan = plan(&service.health, address)?;
+    let opening = match service.proxy_protocol.send {
+        // Another port is somebody else, who expects no header; HAProxy does the same.
+        Some(send) if service.health.port.is_none() => proxy_protocol::probe(version(send)),
+        _ => Vec::new(),
+    };
+    let plan = plan(&service.health, address, opening)?;
     address.set_port(service.health.port.unwrap_or(address.port()));
     Some(Target {
         service: id,
@@ -93,7 +111,7 @@ pub(super) fn fall(service: &config::Service) -> u32 {
     }
 }
 
-fn plan(health: &config::Health, backend: SocketAddr) -> Option<Plan> {
+fn plan(health: &config::Health, backend: SocketAddr, opening: Vec<u8>) -> Option<Plan> {
     let check = match &health.check {
         config::Check::Off => return None,
         config::Check::Tcp => Check::Tcp,
@@ -111,6 +129,7 @@ fn plan(health: &config::Health, backend: SocketAddr) -> Option<Plan> {
         ..
     } = *health;
     Some(Plan {
+        opening,
         check,
         interval,
         timeout,

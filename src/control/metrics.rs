@@ -12,7 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::process::ProcessFacts;
 use super::view::listed;
 use crate::observe::metrics::{self, Metric};
-use crate::observe::{END_COUNT, End, Exposed, Exposition, Histogram, ProcessCounters, Samples, ServiceTotals, page};
+use crate::observe::{
+    END_COUNT, End, Exposed, Exposition, Histogram, ProcessCounters, RefusedReason, Samples, ServiceTotals, page,
+};
 use crate::pool::{Backend, Health, Member};
 use crate::service::Service;
 use crate::types::{BackendId, ConnectFailure};
@@ -132,9 +134,8 @@ impl Figures {
         }
         let mut samples = page.metric(metrics::CONNECTIONS_REFUSED)?;
         for read in &self.services {
-            let (process, service) = (read.totals.refused_by_process, read.totals.refused_by_service);
-            for (reason, count) in [("process_limit", process), ("service_limit", service)] {
-                samples.value([("service", read.name()), ("reason", reason)], count)?;
+            for (reason, count) in RefusedReason::ALL.into_iter().zip(read.totals.refused) {
+                samples.value([("service", read.name()), ("reason", reason.as_str())], count)?;
             }
         }
         Ok(())

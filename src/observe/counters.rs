@@ -7,13 +7,42 @@ use crossbeam_utils::CachePadded;
 use super::end::{END_COUNT, End};
 use super::lines::Drops;
 
-/// Which limit turned a connection away.
+/// Why a connection was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedReason {
     /// `[runtime] max_connections`, or what the file-descriptor limit carries.
     ProcessLimit,
     /// The service's `max_connections`.
     ServiceLimit,
+    /// `[service.proxy_protocol]`: its peer isn't among those that may say whose a connection is.
+    ProxyUntrusted,
+    /// It began with something else than a header of the PROXY protocol, or with a wrong one.
+    ProxyMalformed,
+    /// Its header didn't come in time.
+    ProxyTimeout,
+}
+
+impl RefusedReason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 5] = [
+        Self::ProcessLimit,
+        Self::ServiceLimit,
+        Self::ProxyUntrusted,
+        Self::ProxyMalformed,
+        Self::ProxyTimeout,
+    ];
+
+    /// The label of the metric.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ProcessLimit => "process_limit",
+            Self::ServiceLimit => "service_limit",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyMalformed => "proxy_malformed",
+            Self::ProxyTimeout => "proxy_timeout",
+        }
+    }
 }
 
 /// What came of an answer to the question which backends there are.
@@ -49,8 +78,8 @@ pub struct ServiceCounters {
     ends: CachePadded<[AtomicU64; END_COUNT]>,
     /// Those of `ends` that no backend has counted as well.
     ends_without_backend: [AtomicU64; END_COUNT],
-    refused_by_process: AtomicU64,
-    refused_by_service: AtomicU64,
+    /// By [`RefusedReason::ALL`]'s order.
+    refused: [AtomicU64; RefusedReason::ALL.len()],
     redispatches: AtomicU64,
     /// By [`Found::ALL`]'s order.
     found: [AtomicU64; Found::ALL.len()],
@@ -67,10 +96,8 @@ pub struct ServiceTotals {
     pub ends_without_backend: [u64; END_COUNT],
     /// Tries on another backend.
     pub redispatches: u64,
-    /// Refused because the process was full.
-    pub refused_by_process: u64,
-    /// Refused because the service was full.
-    pub refused_by_service: u64,
+    /// Turned away, by [`RefusedReason::ALL`]'s order.
+    pub refused: [u64; RefusedReason::ALL.len()],
 }
 
 impl ServiceCounters {
@@ -94,11 +121,14 @@ impl ServiceCounters {
     pub fn refused(&self, reason: RefusedReason) {
         self.accepted();
         self.ended_without_backend(End::Refused);
-        match reason {
-            RefusedReason::ProcessLimit => &self.refused_by_process,
-            RefusedReason::ServiceLimit => &self.refused_by_service,
+        self.note_refused(reason);
+    }
+
+    /// Why one is turned away that had been accepted; its end is counted when it is over.
+    pub fn note_refused(&self, reason: RefusedReason) {
+        if let Some(counter) = self.refused.get(reason as usize) {
+            counter.fetch_add(1, Relaxed);
         }
-        .fetch_add(1, Relaxed);
     }
 
     /// Somebody was asked which backends there are.
@@ -129,8 +159,7 @@ impl ServiceCounters {
             ends_without_backend: read_ends(&self.ends_without_backend),
             accepted: self.accepted.load(Relaxed),
             redispatches: self.redispatches.load(Relaxed),
-            refused_by_process: self.refused_by_process.load(Relaxed),
-            refused_by_service: self.refused_by_service.load(Relaxed),
+            refused: self.refused.each_ref().map(|counter| counter.load(Relaxed)),
         }
     }
 }
@@ -191,6 +220,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_list_of_reasons_is_in_the_order_of_their_numbers() {
+        for (number, reason) in RefusedReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+        }
+    }
+
+    #[test]
     fn accepted_is_active_plus_ended() {
         let counters = ServiceCounters::default();
         for _ in 0..5 {
@@ -201,7 +237,7 @@ mod tests {
         counters.refused(RefusedReason::ServiceLimit);
         let totals = counters.totals();
         assert_eq!((totals.accepted, totals.ended(), totals.active()), (6, 3, 3));
-        assert_eq!(totals.refused_by_service, 1);
+        assert_eq!(totals.refused, [0, 1, 0, 0, 0]);
         let alone = totals.ends_without_backend;
         assert_eq!(alone.iter().sum::<u64>(), 2);
         assert_eq!(

@@ -6,20 +6,32 @@
 
 mod sticky;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
+use ipnet::IpNet;
 
 use crate::balance::{Balancer, HashKey, Key, dice};
 use crate::observe::ServiceCounters;
 use crate::pool::{BackendGuard, BackendTotals, Limiter};
+use crate::proxy_protocol::Version;
 use crate::session::SessionOptions;
 use crate::types::{BackendId, ClientAddr, Moment, ServiceId};
 
 use sticky::StickyTable;
 pub use sticky::{Remembered, StickySettings};
+
+/// Both ways of the PROXY protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Each connection begins with a header, and only peers in these networks may connect; `None` = there is no header.
+    pub trusted: Option<Vec<IpNet>>,
+    /// What backends are told of a client; `None` = nothing.
+    pub send: Option<Version>,
+}
 
 /// What a service is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +44,8 @@ pub struct ServiceSettings {
     pub hash_key: HashKey,
     /// Whether clients keep their backends; `None` = each connection is the policy's.
     pub sticky: Option<StickySettings>,
+    /// Who may say whose a connection is, and who is told.
+    pub proxy: ProxySettings,
     /// Of its random choices.
     pub seed: u64,
 }
@@ -49,6 +63,8 @@ pub struct Service {
     pub limiter: Arc<Limiter>,
     /// What it has seen.
     pub counters: Arc<ServiceCounters>,
+    /// Who may say whose a connection is, and who is told.
+    pub proxy: ProxySettings,
     hash_key: HashKey,
     sticky: Option<(StickySettings, Arc<StickyTable>)>,
     seed: u64,
@@ -66,6 +82,7 @@ impl Service {
             options: settings.options,
             limiter: Arc::new(Limiter::new(settings.connections_max)),
             counters: Arc::default(),
+            proxy: settings.proxy,
             hash_key: settings.hash_key,
             sticky: settings
                 .sticky
@@ -91,12 +108,21 @@ impl Service {
             options: settings.options,
             limiter: Arc::clone(&self.limiter),
             counters: Arc::clone(&self.counters),
+            proxy: settings.proxy,
             hash_key: settings.hash_key,
             sticky: settings.sticky.map(|settings| (settings, table(settings))),
             seed: self.seed,
             balancer: Arc::clone(&self.balancer),
             turn: Arc::clone(&self.turn),
         }
+    }
+
+    /// Whether a peer may connect: where a header says whose a connection is, only those may that are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: ClientAddr) -> bool {
+        let ip: IpAddr = peer.0.ip().to_canonical();
+        let networks = self.proxy.trusted.as_ref();
+        networks.is_none_or(|networks| networks.iter().any(|network| network.contains(&ip)))
     }
 
     /// Chooses a backend that hasn't been tried, for a client's connection.
@@ -198,12 +224,14 @@ mod tests {
             idle_timeout: span,
             half_close_timeout: span,
             latency_every: None,
+            is_introduced: false,
         };
         let settings = ServiceSettings {
             options,
             connections_max: None,
             hash_key: HashKey::SourceIp,
             sticky: Some(StickySettings { ttl: span, size: 100 }),
+            proxy: ProxySettings::default(),
             seed: 1,
         };
         let address = BackendAddr("127.0.0.1:1".parse().unwrap());

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::direction::{Direction, Ending, Flow, Pump, Wire};
+use super::direction::{Direction, Ending, Flow, Opening, Pump, Wire};
 use super::io::{Socket, World};
 use super::latency::Stopwatch;
 use super::resetting::Resetting;
@@ -65,17 +65,17 @@ pub(super) enum Verdict {
 }
 
 impl<W: World> Relay<W> {
-    pub(super) const fn new(
+    pub(super) fn new(
         client: Wire<W::Socket>,
         backend_wire: Wire<W::Socket>,
         backend: W::Backend,
-        now: Moment,
-        measures: bool,
+        opening: Opening,
+        (now, measures): (Moment, bool),
     ) -> Self {
         Self {
             client,
             backend_wire,
-            to_backend: Direction::new(),
+            to_backend: Direction::opened_by(opening),
             to_client: Direction::new(),
             backend,
             active_at: now,
@@ -220,6 +220,11 @@ impl<W: World> Relay<W> {
     fn turn(&mut self, world: &mut W) -> Verdict {
         self.retry_at = Moment::NEVER;
         let before = (self.moved(), self.to_backend.flow, self.to_client.flow);
+        // It goes first, so it is gone or under way as soon as the backend has heard anything.
+        let header_before = match self.handshake {
+            HandshakeEnd::Said => 0,
+            HandshakeEnd::Waits | HandshakeEnd::LastCall => self.to_backend.header_left(),
+        };
         let mut goes_on = false;
         loop {
             self.spread_breakage();
@@ -253,7 +258,8 @@ impl<W: World> Relay<W> {
         if before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
             self.note_active(world.now());
         }
-        if to_backend > 0 || self.to_backend.flow != Flow::Open {
+        let has_introduced = header_before > 0 && self.to_backend.header_left() < header_before;
+        if to_backend > 0 || has_introduced || self.to_backend.flow != Flow::Open {
             self.handshake = HandshakeEnd::Said;
         }
         self.verdict(goes_on)

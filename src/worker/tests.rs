@@ -14,7 +14,7 @@ use super::*;
 use crate::balance::{Balancer, HashKey, PolicyName};
 use crate::observe::{AccessLog, End, ProcessCounters};
 use crate::pool::{Backend, Limiter, Member, Pool, TrafficFailure};
-use crate::service::{Service, ServiceSettings};
+use crate::service::{ProxySettings, Service, ServiceSettings};
 use crate::session::SessionOptions;
 use crate::sys::Doorbell;
 use crate::types::{BackendAddr, BackendId, ClientAddr, ServiceId, WorkerId};
@@ -39,6 +39,7 @@ fn service(name: &str, address: std::net::SocketAddr) -> Arc<Service> {
         idle_timeout: PATIENCE,
         half_close_timeout: PATIENCE,
         latency_every: None,
+        is_introduced: false,
     };
     let backend = Backend::new(BackendId(0), "b", BackendAddr(address), None, 3, 1);
     let member = Member::new(Arc::new(backend), 1, 1);
@@ -48,6 +49,7 @@ fn service(name: &str, address: std::net::SocketAddr) -> Arc<Service> {
         connections_max: None,
         hash_key: HashKey::SourceIp,
         sticky: None,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     Arc::new(Service::new(ServiceId(0), name, settings, balancer))

@@ -114,6 +114,7 @@ fn options(rng: &mut Rng, is_friendly: bool) -> SessionOptions {
         idle_timeout: millis(rng, slow),
         half_close_timeout: millis(rng, slow),
         latency_every: rng.percent(50).then(|| millis(rng, &[1, 250])),
+        is_introduced: false,
     }
 }
 

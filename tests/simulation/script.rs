@@ -38,6 +38,7 @@ pub(super) fn world(buffers: Buffers, fates: &[Fate]) -> SimWorld {
         idle_timeout: IDLE_TIMEOUT,
         half_close_timeout: HALF_CLOSE_TIMEOUT,
         latency_every: None,
+        is_introduced: false,
     };
     let mut kernel = Kernel::new(1, Rng::new(1));
     kernel.is_tracing = true;
