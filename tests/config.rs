@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use lb::config::{
     self, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord,
-    HashKey, Health, History, Log, Managed, Prediction, Problems, Program, RingHash, Runtime, Scale, Service, Sticky,
+    HashKey, Health, History, Log, Managed, Prediction, Problems, Program, ProxyProtocol, ProxyVersion, RingHash,
+    Runtime, Scale, Service, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -189,7 +190,9 @@ const OF_SCALE: [&str; 6] = [
 fn the_commented_keys_of_lb_toml_show_their_defaults() {
     // These have no default, or belong to another kind of check.
     let without = [
-        // [service.discovery] has no defaults that all its kinds share: its keys stand further in.
+        // [service.discovery] has no defaults that all its kinds share, nor has [service.proxy_protocol], which is two: their keys
+        // stand further in.
+        "[service.proxy_protocol]",
         "[service.discovery]",
         "",
         "port",
@@ -298,6 +301,14 @@ fn every_key_arrives_in_its_value() {
             ttl: Duration::from_secs(3_600),
             size: 5_000,
         }),
+        proxy_protocol: ProxyProtocol {
+            trusted: Some(
+                ["10.0.0.0/8", "::1/128"]
+                    .map(|network| network.parse().unwrap())
+                    .to_vec(),
+            ),
+            send: Some(ProxyVersion::V2),
+        },
         managed: Some(managed),
         connections_max: Some(1_000),
         connect_timeout: ms(1_500),

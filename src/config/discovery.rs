@@ -13,8 +13,8 @@ use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
 use super::values::{Discovery, DiscoverySource, DnsRecord};
 use super::{
-    BACKENDS_MAX, CHANGES_PER_SECOND_MAX, DISCOVERED_MAX, DISCOVERY_INTERVAL, DNS_INTERVAL,
-    ETCD_PREFIX_BYTES_MAX, HEALTH_TIMEOUT, admin,
+    BACKENDS_MAX, CHANGES_PER_SECOND_MAX, DISCOVERED_MAX, DISCOVERY_INTERVAL, DNS_INTERVAL, ETCD_PREFIX_BYTES_MAX,
+    HEALTH_TIMEOUT, admin,
 };
 use crate::types::HttpUrl;
 

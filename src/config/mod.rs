@@ -38,7 +38,8 @@ pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
-    Health, History, Listed, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash, Runtime, Scale, Service, Sticky,
+    Health, History, Listed, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash, Runtime, Scale,
+    Service, Sticky,
 };
 
 use problems::Findings;

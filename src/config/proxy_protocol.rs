@@ -13,7 +13,10 @@ const VERSIONS: [(&str, Option<ProxyVersion>); 2] = [("v1", Some(ProxyVersion::V
 /// The section.
 pub(super) fn proxy_protocol(table: &Table, findings: &mut Findings) -> ProxyProtocol {
     let accept = table.get("accept");
-    let accepts = accept.as_ref().and_then(|field| field.boolean(findings)).unwrap_or(false);
+    let accepts = accept
+        .as_ref()
+        .and_then(|field| field.boolean(findings))
+        .unwrap_or(false);
     let trusted = match table.get("trusted") {
         Some(field) if accepts => networks(&field, "every peer would be refused", findings),
         Some(field) => {

@@ -187,5 +187,17 @@ pub(super) const LISTED: Shape = Shape {
 
 /// All of lb.toml.
 pub(super) const ALL: [&Shape; 13] = [
-    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &PROXY_PROTOCOL, &MANAGED, &SCALE, &BACKEND, &DISCOVERY,
+    &FILE,
+    &RUNTIME,
+    &LOG,
+    &ADMIN,
+    &HISTORY,
+    &SERVICE,
+    &HEALTH,
+    &STICKY,
+    &PROXY_PROTOCOL,
+    &MANAGED,
+    &SCALE,
+    &BACKEND,
+    &DISCOVERY,
 ];

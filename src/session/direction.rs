@@ -85,8 +85,15 @@ pub(super) enum Pump {
 enum Held<P> {
     Nothing,
     /// The first `header_bytes` of them are not the source's.
-    Bytes { data: Box<[u8]>, start: u32, header_bytes: u32 },
-    Pipe { pipe: P, bytes: usize },
+    Bytes {
+        data: Box<[u8]>,
+        start: u32,
+        header_bytes: u32,
+    },
+    Pipe {
+        pipe: P,
+        bytes: usize,
+    },
 }
 
 /// What the target gets before anything that is read from now on.

@@ -255,10 +255,10 @@ impl<W: World> Relay<W> {
             let asked = (&self.backend, &self.backend_wire.socket);
             self.stopwatch.note((moved.0 > 0, moved.1 > 0), asked, world);
         }
-        if before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
+        let has_introduced = header_before > 0 && self.to_backend.header_left() < header_before;
+        if has_introduced || before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
             self.note_active(world.now());
         }
-        let has_introduced = header_before > 0 && self.to_backend.header_left() < header_before;
         if to_backend > 0 || has_introduced || self.to_backend.flow != Flow::Open {
             self.handshake = HandshakeEnd::Said;
         }

@@ -64,7 +64,11 @@ impl Real {
     }
 
     /// What the service demands of a client is asked here where a header says who that is; else the acceptor asks it of the peer.
-    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "no service demands anything of an address yet")]
+    #[allow(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "no service demands anything of an address yet"
+    )]
     const fn admitted(&self) -> Result<(), RefusedReason> {
         Ok(())
     }
