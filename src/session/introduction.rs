@@ -26,6 +26,9 @@ pub(super) struct Introduction<S> {
     retry_at: Moment,
 }
 
+/// A header, and the client's bytes that came along with it.
+type Whole = (Header, Box<[u8]>);
+
 /// What came of a call.
 #[derive(Debug)]
 pub(super) enum Greeting {
@@ -71,19 +74,21 @@ impl<S: Socket> Introduction<S> {
     /// Reads what is there, up to the end of the header at least.
     fn listen<W: World<Socket = S>>(&mut self, world: &mut W) -> Greeting {
         self.retry_at = Moment::NEVER;
+        if self.client.broken {
+            return Greeting::Failed(End::ClientReset); // as while connecting: nobody is left to serve
+        }
         while self.client.readable {
             let scratch = world.scratch();
             match self.client.socket.receive(scratch) {
                 Read::Bytes(received) => {
                     // As when relaying: less than was asked for means that there is no more, unless an end waits behind it.
                     let is_full = received >= scratch.len();
-                    if !is_full && !self.client.read_closed && !self.client.urgent && !self.client.broken {
+                    if !is_full && !self.client.read_closed && !self.client.urgent {
                         self.client.readable = false;
                     }
                     let bytes = scratch.get(..received).unwrap_or_default();
                     match self.take(bytes) {
                         Ok(None) => {}
-                        Ok(Some(_)) if self.client.broken => return Greeting::Failed(End::ClientReset),
                         Ok(Some((header, rest))) => return Greeting::Read(header, rest),
                         Err(fault) => {
                             world.note_refused(RefusedReason::ProxyMalformed, format_args!("{fault}"));
@@ -91,7 +96,6 @@ impl<S: Socket> Introduction<S> {
                         }
                     }
                 }
-                Read::Fin if self.client.broken => return Greeting::Failed(End::ClientReset),
                 // A check whether anybody listens: nothing is wrong with it.
                 Read::Fin if self.got.is_empty() => return Greeting::Left,
                 Read::Fin => {
@@ -108,14 +112,11 @@ impl<S: Socket> Introduction<S> {
                 }
             }
         }
-        if self.client.broken {
-            return Greeting::Failed(End::ClientReset);
-        }
         Greeting::Waiting
     }
 
     /// Some more bytes: the header, if that makes it whole, and what is behind it.
-    fn take(&mut self, bytes: &[u8]) -> Result<Option<(Header, Box<[u8]>)>, proxy_protocol::Malformed> {
+    fn take(&mut self, bytes: &[u8]) -> Result<Option<Whole>, proxy_protocol::Malformed> {
         let is_first = self.got.is_empty();
         if !is_first {
             self.got.extend_from_slice(bytes);

@@ -330,7 +330,8 @@ impl Kernel {
         let (is_finished, unread) = (socket.is_finished, socket.waiting);
         // Who comes and goes without a word, where a header was due, gets what it gave.
         let came_for_nothing = !socket.header_in.is_empty() && socket.header_arrived == 0 && socket.fin_told.is_some();
-        if !is_finished && !(came_for_nothing && self.winner.is_none()) {
+        let is_answered = is_finished || (came_for_nothing && self.winner.is_none());
+        if !is_answered {
             self.check_fin(id);
         }
         if unread > 0 {
