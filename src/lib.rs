@@ -48,9 +48,10 @@
 //!
 //! 1. [`acceptor`]: `burst` accepts, `admit` takes its places under the limits and hands it to a worker's inbox.
 //! 2. [`worker`]: `run.rs`, `adopt`: a slot, one registration with epoll, a session.
-//! 3. [`session`]: `connecting.rs` picks ([`service::Service::pick`] -> [`balance`]) and connects; silence brings a rival,
-//!    failure the next backend; not a byte is read from the client before one stands. The handshake's last acknowledgement waits
-//!    for the client's first bytes, a turn at most (`relay.rs`, `HandshakeEnd`).
+//! 3. [`session`]: where a proxy is in front, `introduction.rs` reads whose the connection is. `connecting.rs` picks
+//!    ([`service::Service::pick`] -> [`balance`]) and connects; silence brings a rival, failure the next backend; but for what came
+//!    with a header, not a byte is read from the client before one stands. The handshake's last acknowledgement waits for the client's
+//!    first bytes, a turn at most (`relay.rs`, `HandshakeEnd`).
 //! 4. `session/relay.rs`: two ways, each `session/direction.rs`, `pump`: source -> (buffer | pipe) -> target. What can't be
 //!    written waits, and its source rests. FIN behind every byte, RST behind every byte.
 //! 5. `worker/run.rs`, `finish`: one [`observe::End`]; the guards give back what they took.
@@ -63,6 +64,7 @@
 //! | an endpoint of the API | `admin/routes.rs`; its shape: `api/`; what it changes: `control/commands.rs` |
 //! | the dashboard | `admin/dashboard/`: plain files, `main.js` puts them together; who serves them: `admin/assets.rs` |
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
+//! | what a PROXY header may say | `proxy_protocol/`; who is believed: `service::Service::trusts`; what it does: `worker/real.rs`, `introduce` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
 //! | what a reload may change | `control/reload.rs`, `control/difference.rs` |
 //! | what goes along at an upgrade | `control/handover.rs`; how it goes: `control/upgrade.rs`, `control/inherited.rs`; a room's part: `control/companion.rs` |

@@ -120,9 +120,10 @@ impl Service {
     /// Whether a peer may connect: where a header says whose a connection is, only those may that are believed.
     #[must_use]
     pub fn trusts(&self, peer: ClientAddr) -> bool {
-        let ip: IpAddr = peer.0.ip().to_canonical();
-        let networks = self.proxy.trusted.as_ref();
-        networks.is_none_or(|networks| networks.iter().any(|network| network.contains(&ip)))
+        self.proxy.trusted.as_ref().is_none_or(|networks| {
+            let ip: IpAddr = peer.0.ip().to_canonical();
+            networks.iter().any(|network| network.contains(&ip))
+        })
     }
 
     /// Chooses a backend that hasn't been tried, for a client's connection.

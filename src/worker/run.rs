@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::Sender;
 
+use super::caller::Caller;
 use super::pipes::Pipes;
 use super::real::{Real, RealSocket, SCRATCH_BYTES};
 use super::shared::{Arrival, LiveSession, Mailbox, Order, Ticket, Wanted, WorkerHandle};
@@ -85,43 +86,6 @@ struct Slot {
     armed: Moment,
     /// Whether it stands in the queue of those that want to go on.
     is_queued: bool,
-}
-
-/// Who connected. An idle session doesn't pay for what few have.
-#[derive(Debug)]
-enum Caller {
-    Direct(ClientAddr),
-    Proxied(Box<Proxied>),
-}
-
-#[derive(Debug)]
-struct Proxied {
-    client: ClientAddr,
-    by: ClientAddr,
-}
-
-impl Caller {
-    /// Whose connection it is.
-    const fn client(&self) -> ClientAddr {
-        match self {
-            Self::Direct(client) => *client,
-            Self::Proxied(proxied) => proxied.client,
-        }
-    }
-
-    /// Who told so.
-    const fn proxied_by(&self) -> Option<ClientAddr> {
-        match self {
-            Self::Direct(_) => None,
-            Self::Proxied(proxied) => Some(proxied.by),
-        }
-    }
-
-    /// It is another's, as its peer says.
-    fn introduce(&mut self, client: ClientAddr) {
-        let by = self.client();
-        *self = Self::Proxied(Box::new(Proxied { client, by }));
-    }
 }
 
 impl Slot {

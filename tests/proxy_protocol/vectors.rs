@@ -137,34 +137,28 @@ fn vectors() -> Vec<(&'static str, Vec<u8>, bool)> {
     ]
 }
 
-/// Where HAProxy 2.6 decides otherwise than the specification says, and how.
-const HAPROXYS_OWN: [(&str, &str); 14] = [
+/// Where HAProxy 2.6.12 decides otherwise than the table, and how.
+const HAPROXYS_OWN: [(&str, &str); 11] = [
     (
         "v1 UNKNOWN with addresses",
-        "takes UNKNOWN only with nothing behind it; the specification has the rest of the line ignored",
+        "wants nothing behind UNKNOWN; \"the receiver must ignore anything presented before the CRLF\"",
     ),
-    ("v1 port 65536", "cuts ports to 16 bits"),
-    ("v1 port with a zero in front", "reads on over zeroes"),
-    ("v1 octet with a zero in front", "reads on over zeroes"),
+    ("v1 port 65536", "takes the lower 16 bits"),
     (
-        "v2 LOCAL with a block of anything",
-        "looks for TLVs in a block that is to be discarded",
+        "v1 port with a zero in front",
+        "reads over zeroes; \"heading zeroes are not permitted\"",
     ),
-    (
-        "v2 LOCAL with a family",
-        "looks for TLVs in a block that is to be discarded",
-    ),
+    ("v1 octet 256", "takes the lower 8 bits"),
+    ("v1 octet with a zero in front", "reads over zeroes"),
+    ("v1 three octets", "takes what is missing for 0; \"exactly 4 integers\""),
     (
         "v2 PROXY UNSPEC",
-        "looks for TLVs from the signature on, where the family isn't one of its own",
+        "looks for TLVs from the signature on where the family isn't one it uses",
     ),
-    ("v2 PROXY UDP4", "the same"),
+    ("v2 PROXY UDP4", "the same; a receiver is free to refuse these"),
     ("v2 PROXY UNIX", "the same"),
-    ("v2 SSL too short", "doesn't look into TLVs"),
-    ("v2 SSL with a TLV past its end", "doesn't look into TLVs"),
-    ("", ""),
-    ("", ""),
-    ("", ""),
+    ("v2 SSL too short", "doesn't look into an SSL TLV"),
+    ("v2 SSL with a TLV past its end", "doesn't look into an SSL TLV"),
 ];
 
 /// Whether what was sent behind the header comes back.

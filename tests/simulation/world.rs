@@ -184,6 +184,7 @@ pub(crate) struct SimWorld {
     pub(crate) expected: Option<Option<Endpoints>>,
     /// Whom it was said to name.
     pub(crate) introduced: Option<Option<Endpoints>>,
+    introduced_at: Option<Moment>,
     /// Whether a client is turned away for what its header says.
     pub(crate) is_refusing: bool,
     pub(crate) refusals: Vec<RefusedReason>,
@@ -213,6 +214,7 @@ impl SimWorld {
             header: Vec::new(),
             expected: None,
             introduced: None,
+            introduced_at: None,
             is_refusing: false,
             refusals: Vec::new(),
             moved: (0, 0),
@@ -224,6 +226,11 @@ impl SimWorld {
             let mut kernel = self.kernel.borrow_mut();
             kernel.violate(format!("measured {:?}, and nobody asked", backend.id));
         }
+    }
+
+    /// When it began to look for a backend.
+    fn connects_from(&self, kernel: &Kernel) -> Moment {
+        self.introduced_at.unwrap_or(kernel.sockets[CLIENT].opened)
     }
 
     /// What a connect must hold to: enough leave for those under way, and none of them known to be dead.
@@ -281,6 +288,7 @@ impl World for SimWorld {
             kernel.violate("introduces before the header is there".to_owned());
         }
         self.introduced = said;
+        self.introduced_at = Some(kernel.now);
         if self.is_refusing {
             Err(RefusedReason::ServiceLimit)
         } else {
@@ -342,7 +350,7 @@ impl World for SimWorld {
         kernel.progress += 1;
         if let Fate::Immediate(failure) = fate {
             let is_alone = kernel.sockets.iter().skip(1).all(|attempt| attempt.fd != Fd::Open);
-            let patience_until = kernel.sockets[0].opened.plus(self.options.connect_timeout);
+            let patience_until = self.connects_from(&kernel).plus(self.options.connect_timeout);
             if failure.is_shortage() && is_alone && kernel.now < patience_until {
                 self.picked.pop(); // it says nothing of the backend, which may be tried again
             }
