@@ -220,11 +220,7 @@ impl<W: World> Relay<W> {
     fn turn(&mut self, world: &mut W) -> Verdict {
         self.retry_at = Moment::NEVER;
         let before = (self.moved(), self.to_backend.flow, self.to_client.flow);
-        // It goes first, so it is gone or under way as soon as the backend has heard anything.
-        let header_before = match self.handshake {
-            HandshakeEnd::Said => 0,
-            HandshakeEnd::Waits | HandshakeEnd::LastCall => self.to_backend.header_left(),
-        };
+        let header_before = self.to_backend.header_left();
         let mut goes_on = false;
         loop {
             self.spread_breakage();
@@ -255,7 +251,7 @@ impl<W: World> Relay<W> {
             let asked = (&self.backend, &self.backend_wire.socket);
             self.stopwatch.note((moved.0 > 0, moved.1 > 0), asked, world);
         }
-        let has_introduced = header_before > 0 && self.to_backend.header_left() < header_before;
+        let has_introduced = self.to_backend.header_left() < header_before;
         if has_introduced || before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
             self.note_active(world.now());
         }
