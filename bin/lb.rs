@@ -23,7 +23,8 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &config::Config, path: &Path) -> ExitCode {
-    let inherited = control::Inherited::take();
+    // Ports and rights first: every thread, the log's too, has to be inside the sandbox.
+    let inherited = control::Inherited::take().and_then(|inherited| inherited.prepare(config, path));
     let log = observe::start_log(config.log.level);
     let signals = match control::watch_signals() {
         Ok(signals) => signals,

@@ -15,7 +15,7 @@ use crossbeam_channel::Receiver;
 use crate::observe::{AccessLog, ProcessCounters, RefusedReason, SessionRecord, supervise};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Clock, Decision, Doorbell, LoopThread, Poller, Stop};
+use crate::sys::{self, AllowedCalls, Clock, Decision, Doorbell, LoopThread, Poller, Stop};
 use crate::types::{ClientAddr, Moment};
 use crate::worker::{Arrival, Ticket, WorkerHandle};
 
@@ -61,6 +61,8 @@ pub struct Acceptor {
     pub doorbell: Arc<Doorbell>,
     /// Turns of its loop, for whoever wants to know whether it still goes round.
     pub turns: Arc<AtomicU64>,
+    /// The system calls that it may make.
+    pub calls: AllowedCalls,
 }
 
 impl Acceptor {
@@ -75,6 +77,7 @@ impl Acceptor {
             if let Err(error) = sys::wake_without_preempting() {
                 log::debug!("acceptor: SCHED_BATCH: {error}");
             }
+            self.calls.enforce_or_tell("acceptor");
             supervise("acceptor", &self.counters, || {
                 let poller = first.take().map_or_else(Poller::open, Ok)?;
                 Loop::new(&self, poller)?.run(stop);

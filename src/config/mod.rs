@@ -20,6 +20,7 @@ mod misfit;
 mod outline;
 mod problems;
 mod reader;
+mod runtime;
 mod scalars;
 mod scale;
 mod sections;
@@ -36,7 +37,7 @@ pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
-    Health, History, Listed, Log, Managed, Prediction, Program, RingHash, Runtime, Scale, Service, Sticky,
+    Health, History, Listed, Log, Managed, Prediction, Program, RingHash, Runtime, Sandbox, Scale, Service, Sticky,
 };
 
 use problems::Findings;

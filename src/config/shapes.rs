@@ -28,7 +28,14 @@ pub(super) const FILE: Shape = Shape {
 /// `[runtime]`.
 pub(super) const RUNTIME: Shape = Shape {
     header: "[runtime]",
-    keys: &["workers", "max_connections", "drain_timeout"],
+    keys: &[
+        "workers",
+        "max_connections",
+        "drain_timeout",
+        "user",
+        "group",
+        "sandbox",
+    ],
     tables: &[],
 };
 

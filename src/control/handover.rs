@@ -13,7 +13,7 @@ use super::steering::Steering;
 use crate::config;
 use crate::pool::{Admin, Health, Member, Origin, Pool};
 use crate::service::{Remembered, Service};
-use crate::sys::Clock;
+use crate::sys::{Clock, FileRules};
 use crate::types::BackendId;
 
 /// All of it.
@@ -26,6 +26,9 @@ pub(super) struct HandOver {
     /// What other rooms hand over, by their names.
     #[serde(default)]
     pub(super) rooms: HashMap<String, serde_json::Value>,
+    /// What the old lb can open, and so the new one, which is started inside the same sandbox; `None` = everything.
+    #[serde(default)]
+    pub(super) files: Option<FileRules>,
 }
 
 /// A listening socket.

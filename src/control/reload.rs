@@ -103,7 +103,8 @@ impl Running {
             let message = format!("{error}; the configuration from before stays in force");
             Refusal::new(RefusalKind::BadConfig, message)
         };
-        let sockets = Sockets::open(&config, &self.sockets).map_err(refuse)?;
+        self.check_sandbox(&config)?;
+        let sockets = Sockets::open(&config, &self.sockets).map_err(|error| self.refuse_port(error))?;
         find_loops(&config, &sockets).map_err(refuse)?;
         let budget = self.budget(&config, &sockets).map_err(refuse)?;
         let is_logged_elsewhere = config.log.access != self.config.log.access;
@@ -121,6 +122,29 @@ impl Running {
         }
         changes.extend(self.take_over(config));
         Ok(changes)
+    }
+
+    /// Whether the sandbox has room for it; what changes at a start only isn't looked at.
+    fn check_sandbox(&self, config: &Config) -> Result<(), Refusal> {
+        let mut next = config.clone();
+        (next.history, next.admin) = (self.config.history.clone(), self.config.admin.clone());
+        self.sandbox.check(&next, &self.config_path).map_err(|words| {
+            let message = format!("{words}; the configuration from before stays in force");
+            Refusal::new(RefusalKind::BadConfig, message)
+        })
+    }
+
+    /// A port that could have been opened at the start can't be any more.
+    fn refuse_port(&self, error: StartError) -> Refusal {
+        let is_given_up = self.config.runtime.user.is_some()
+            && matches!(&error, StartError::Listen(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied);
+        let hint = if is_given_up {
+            ", which [runtime] user gave up at the start: restart lb"
+        } else {
+            ""
+        };
+        let message = format!("{error}{hint}; the configuration from before stays in force");
+        Refusal::new(RefusalKind::BadConfig, message)
     }
 
     fn budget(&self, config: &Config, sockets: &Sockets) -> Result<Budget, StartError> {
@@ -332,6 +356,14 @@ impl Running {
         differs(
             before.runtime.workers != after.runtime.workers,
             "[runtime] workers: needs a restart, nothing is changed",
+        );
+        let rights = |config: &Config| {
+            let runtime = config.runtime.clone();
+            (runtime.user, runtime.group, runtime.sandbox)
+        };
+        differs(
+            rights(&before) != rights(after),
+            "[runtime] user, group, sandbox: need a restart, nothing is changed",
         );
         differs(
             before.admin != after.admin,

@@ -1,0 +1,314 @@
+//! Giving up rights, and shutting lb in: from here on the process can't do what it doesn't need, whoever gets hold of it.
+//!
+//! In this order, while there is one thread and the ports are open: another user, no capability, no new rights, files by Landlock.
+//! Threads and processes that are started later have all of it too. The threads of traffic (acceptor, workers, health) shut
+//! themselves in further, by [`Sandbox::calls`]. A new lb of an upgrade is started inside, and stays there.
+//!
+//! Called by [`Inherited::prepare`](super::Inherited::prepare) and `lb check`. May not: be called when another thread runs.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use super::attempts::{Attempt, Attempts};
+use super::places::{beyond, places};
+use crate::config::{Config, Sandbox as Wanted};
+use crate::sys::{self, AllowedCalls, Fenced, FileRules, Identity};
+
+/// What lb shut itself in with.
+#[derive(Debug, Default)]
+pub(super) struct Sandbox {
+    /// Of the threads of traffic.
+    pub(super) calls: AllowedCalls,
+    /// What may be opened; `None` = everything.
+    pub(super) files: Option<FileRules>,
+    /// What is to be told of it, as soon as there is a log.
+    words: Vec<(log::Level, String)>,
+}
+
+/// What became of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    Fenced(Fenced),
+    /// A replica would be shut in with lb.
+    LeftOpen,
+    /// The lb before this one has done it.
+    Inherited,
+}
+
+/// What became of all of it.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    files: Files,
+    attempts: Attempts,
+}
+
+impl Sandbox {
+    /// Gives up what `config`, read from `path`, says. `before`: what the lb before this one could open.
+    ///
+    /// # Errors
+    /// What can't be had, or isn't enough for what the file says: one line.
+    pub(super) fn enter(config: &Config, path: &Path, before: Option<FileRules>) -> Result<Self, String> {
+        let mut sandbox = Self::default();
+        let identity = identity(config)?;
+        make_folders(config, identity.as_ref());
+        match &identity {
+            Some(identity) => {
+                become_user(identity)?;
+                check_readable(path, identity)?;
+                sandbox.tell(log::Level::Info, format!("rights: {identity}, no capability"));
+            }
+            None if sys::is_root() => {
+                sandbox.tell(log::Level::Info, format!("rights: {}", ROOT_STAYS));
+            }
+            None => {}
+        }
+        if config.runtime.sandbox == Wanted::Off {
+            if before.is_some() {
+                let words = "sandbox: that of the lb before this one, which can't be left; a restart can";
+                sandbox.tell(log::Level::Warn, words.to_owned());
+            }
+            sandbox.files = before;
+            return Ok(sandbox);
+        }
+        let wanted = places(config, path);
+        let is_managed = config.services.iter().any(|service| service.managed.is_some());
+        if let Some(granted) = &before {
+            check_within(&wanted, is_managed, granted)?;
+        }
+        sys::refuse_new_rights().map_err(|error| format!("runtime.sandbox: no new rights: {error}"))?;
+        let files = match before {
+            Some(_) => Files::Inherited,
+            None if is_managed => Files::LeftOpen,
+            None => Files::Fenced(enforce(&wanted)?),
+        };
+        sandbox.files = match files {
+            Files::Inherited => before,
+            Files::LeftOpen | Files::Fenced(Fenced::Not) => None,
+            Files::Fenced(_) => Some(wanted),
+        };
+        let rules = sandbox.files.clone();
+        let (attempts, calls) = try_all(move |calls| Attempts::make(rules.as_ref(), calls))?;
+        sandbox.calls = calls;
+        let found = Found { files, attempts };
+        match found.lack() {
+            Some(lack) if config.runtime.sandbox == Wanted::Required => {
+                return Err(format!("runtime.sandbox: required, and {lack}; found {found}"));
+            }
+            Some(lack) if files != Files::LeftOpen => sandbox.tell(log::Level::Warn, format!("sandbox: {lack}")),
+            _ => {}
+        }
+        sandbox.tell(log::Level::Info, format!("sandbox: {found}"));
+        Ok(sandbox)
+    }
+
+    fn tell(&mut self, level: log::Level, words: String) {
+        self.words.push((level, words));
+    }
+
+    /// Logs what became of it; once.
+    pub(super) fn log(&mut self) {
+        for (level, words) in self.words.drain(..) {
+            log::log!(level, "{words}");
+        }
+    }
+
+    /// Whether another configuration can be put in force from within.
+    ///
+    /// # Errors
+    /// What it needs that can't be opened any more: one line.
+    pub(super) fn check(&self, config: &Config, path: &Path) -> Result<(), String> {
+        let is_managed = config.services.iter().any(|service| service.managed.is_some());
+        let granted = self.files.as_ref();
+        granted.map_or(Ok(()), |granted| {
+            check_within(&places(config, path), is_managed, granted)
+        })
+    }
+}
+
+/// What root is told who gives nothing up.
+const ROOT_STAYS: &str = "all of root's, for as long as it runs; [runtime] user = \"…\" gives them up";
+
+/// What `lb check` tells of it: tried in a thread that ends with it.
+///
+/// # Errors
+/// Why it would not start; one line.
+pub fn examine(config: &Config, path: &Path) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    match identity(config)? {
+        Some(identity) => words.push(format!(
+            "rights: {identity}, no capability, once its ports are open; started by root"
+        )),
+        None if sys::is_root() => words.push(format!("rights: {ROOT_STAYS}")),
+        None => words.push("rights: those of whoever starts it".to_owned()),
+    }
+    if config.runtime.sandbox == Wanted::Off {
+        words.push("sandbox: off".to_owned());
+        return Ok(words);
+    }
+    let is_managed = config.services.iter().any(|service| service.managed.is_some());
+    let rules = (!is_managed).then(|| places(config, path));
+    let ((files, attempts), _) = try_all(move |calls| {
+        sys::refuse_new_rights()?;
+        let files = rules
+            .as_ref()
+            .map_or(Ok(Files::LeftOpen), |rules| rules.enforce().map(Files::Fenced))?;
+        let rules = rules.as_ref().filter(|_| files != Files::Fenced(Fenced::Not));
+        Ok((files, Attempts::make(rules, calls)?))
+    })?;
+    let found = Found { files, attempts };
+    if let (Some(lack), Wanted::Required) = (found.lack(), config.runtime.sandbox) {
+        return Err(format!("runtime.sandbox: required, and {lack}; found {found}"));
+    }
+    words.push(format!("sandbox: {found}"));
+    Ok(words)
+}
+
+impl Found {
+    /// What isn't as it should be.
+    fn lack(&self) -> Option<&'static str> {
+        let is_held = |attempt: Option<Attempt>| attempt == Some(Attempt::Refused);
+        match self.files {
+            Files::Fenced(Fenced::Not) => return Some("this kernel has no Landlock: files stay open"),
+            Files::Fenced(Fenced::Partly(_)) => return Some("this kernel's Landlock can't do all that is wanted"),
+            Files::LeftOpen => return Some("[service.managed] leaves files open"),
+            Files::Fenced(Fenced::Wholly(_)) | Files::Inherited => {}
+        }
+        if !is_held(self.attempts.file) {
+            Some("files elsewhere can be opened")
+        } else if self.attempts.program == Some(Attempt::Done) {
+            Some(
+                "other programs can be started: lb needs a folder of its own, like /usr/local/lib/lb, without a shell in it",
+            )
+        } else if self.attempts.call.is_none() {
+            Some("this kernel has no seccomp filters: system calls stay open")
+        } else if !is_held(self.attempts.call) {
+            Some("forbidden system calls can be made")
+        } else {
+            None
+        }
+    }
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.files {
+            Files::Fenced(Fenced::Wholly(version)) => write!(out, "files by Landlock (version {version})"),
+            Files::Fenced(Fenced::Partly(version)) => write!(out, "files as far as Landlock goes (version {version})"),
+            Files::Fenced(Fenced::Not) => out.write_str("files open"),
+            Files::LeftOpen => out.write_str("files open, as replicas need theirs"),
+            Files::Inherited => out.write_str("files as for the lb before this one"),
+        }?;
+        let calls = self.attempts.call.map_or("all", |_| "few, by seccomp,");
+        write!(
+            out,
+            "; {calls} system calls for acceptor, workers and health; no new rights; tried:"
+        )?;
+        let tried = [
+            ("a file elsewhere", self.attempts.file),
+            ("another program", self.attempts.program),
+            ("a forbidden call", self.attempts.call),
+        ];
+        let mut comma = "";
+        for (what, attempt) in tried {
+            let became = match attempt {
+                None => continue,
+                Some(Attempt::Refused) => "refused",
+                Some(Attempt::Done) => "possible",
+                Some(Attempt::Open) => "not known",
+            };
+            write!(out, "{comma} {what} ({became})")?;
+            comma = ",";
+        }
+        out.write_str(if comma.is_empty() { " nothing" } else { "" })
+    }
+}
+
+fn identity(config: &Config) -> Result<Option<Identity>, String> {
+    let user = config.runtime.user.as_deref();
+    user.map(|user| Identity::find(user, config.runtime.group.as_deref()))
+        .transpose()
+}
+
+/// After an upgrade it is that user already.
+fn become_user(identity: &Identity) -> Result<(), String> {
+    if !sys::is_root() && !identity.is_ours() {
+        return Err(format!(
+            "runtime.user: only root can become {identity}; start lb as root, or leave user out"
+        ));
+    }
+    if identity.is_ours() {
+        return Ok(());
+    }
+    identity
+        .assume()
+        .map_err(|error| format!("runtime.user: can't become {identity}: {error}"))
+}
+
+/// What can be read only now could not be read again.
+fn check_readable(path: &Path, identity: &Identity) -> Result<(), String> {
+    File::open(path).map(drop).map_err(|error| {
+        format!(
+            "runtime.user: {} can't be read by {identity}: {error}; a reload would fail, and an upgrade: change its permissions \
+             (chgrp, chmod 640)",
+            path.display()
+        )
+    })
+}
+
+/// The folder of the samples is lb's to make; it can be made, and be a place of the sandbox, only now. If that fails, `admin` says so.
+fn make_folders(config: &Config, identity: Option<&Identity>) {
+    let Some(history) = config.history.as_ref().filter(|history| !history.directory.exists()) else {
+        return;
+    };
+    let made = fs::create_dir_all(&history.directory).and_then(|()| {
+        let numbers = identity.map(Identity::numbers).filter(|_| sys::is_root());
+        numbers.map_or(Ok(()), |(user, group)| {
+            std::os::unix::fs::chown(&history.directory, Some(user), Some(group))
+        })
+    });
+    drop(made); // nobody logs yet
+}
+
+fn enforce(rules: &FileRules) -> Result<Fenced, String> {
+    rules
+        .enforce()
+        .map_err(|error| format!("runtime.sandbox: Landlock: {error}; sandbox = \"off\" goes without"))
+}
+
+/// From within nobody gets further.
+fn check_within(wanted: &FileRules, is_managed: bool, granted: &FileRules) -> Result<(), String> {
+    let lacks = if is_managed {
+        Some("start programs, as [service.managed] is to".to_owned())
+    } else {
+        beyond(wanted, granted)
+    };
+    lacks.map_or(Ok(()), |what| {
+        Err(format!(
+            "runtime.sandbox: lb can't {what}: it shut itself in when it started, with what the file said then; restart it"
+        ))
+    })
+}
+
+/// Has `attempts` made in a thread of their own, with the list of calls if the kernel takes one; which it was.
+fn try_all<T: Send + 'static>(
+    attempts: impl Fn(&AllowedCalls) -> io::Result<T> + Clone + Send + 'static,
+) -> Result<(T, AllowedCalls), String> {
+    let failed = |error: io::Error| format!("runtime.sandbox: can't be tried: {error}; sandbox = \"off\" goes without");
+    let run = |calls: AllowedCalls| {
+        let attempts = attempts.clone();
+        let thread = std::thread::Builder::new().name("sandbox".into());
+        let thread = thread.spawn(move || (attempts(&calls), calls))?;
+        thread.join().map_err(|_| io::Error::other("a fault of lb"))
+    };
+    let list = AllowedCalls::of_traffic().unwrap_or_default();
+    let has_list = list.is_list();
+    match run(list).map_err(failed)? {
+        (Ok(made), calls) => Ok((made, calls)),
+        (Err(_), _) if has_list => match run(AllowedCalls::default()).map_err(failed)? {
+            (Ok(made), calls) => Ok((made, calls)),
+            (Err(error), _) => Err(failed(error)),
+        },
+        (Err(error), _) => Err(failed(error)),
+    }
+}
