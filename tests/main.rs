@@ -38,6 +38,7 @@ mod namespaces;
 mod programs;
 mod relay;
 mod reload;
+mod sandbox;
 mod simulation;
 mod sizes;
 mod sources;

@@ -68,3 +68,30 @@ fn name(table: &Table, key: &str, findings: &mut Findings) -> Option<String> {
         text => Some(text.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn runtime(lines: &str) -> Runtime {
+        let service = "[[service]]\nname = \"a\"\nlisten = \"127.0.0.1:0\"\n[[service.backend]]\nname = \"b\"\naddress = \"127.0.0.1:1\"\n";
+        parse("f", &format!("[runtime]\n{lines}\n{service}")).unwrap().runtime
+    }
+
+    #[test]
+    fn rights_are_kept_unless_a_user_is_named_and_the_sandbox_is_on() {
+        let plain = runtime("");
+        assert_eq!((plain.user, plain.group, plain.sandbox), (None, None, Sandbox::On));
+        let named = runtime("user = \"lb\"\ngroup = \"1000\"\nsandbox = \"required\"");
+        assert_eq!(
+            (named.user.as_deref(), named.group.as_deref()),
+            (Some("lb"), Some("1000"))
+        );
+        assert_eq!(named.sandbox, Sandbox::Required);
+        assert_eq!(
+            runtime("user = \"\"\ngroup = \"\"\nsandbox = \"off\"").sandbox,
+            Sandbox::Off
+        );
+    }
+}

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::TcpListener;
+use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -86,7 +86,7 @@ impl Attempts {
         }
         calls.enforce()?;
         // What it is for still works, where the machine has such an address.
-        match TcpListener::bind("127.0.0.1:0") {
+        match UdpSocket::bind("127.0.0.1:0") {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
             Ok(_) | Err(_) => {}
         }

@@ -37,10 +37,12 @@ enum Files {
 }
 
 /// What became of all of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Found {
     files: Files,
     attempts: Attempts,
+    /// Why the kernel doesn't take the list of calls, if it doesn't.
+    no_calls: Option<String>,
 }
 
 impl Sandbox {
@@ -88,9 +90,13 @@ impl Sandbox {
             Files::Fenced(_) => Some(wanted),
         };
         let rules = sandbox.files.clone();
-        let (attempts, calls) = try_all(move |calls| Attempts::make(rules.as_ref(), calls))?;
+        let (attempts, calls, no_calls) = try_all(move |calls| Attempts::make(rules.as_ref(), calls))?;
         sandbox.calls = calls;
-        let found = Found { files, attempts };
+        let found = Found {
+            files,
+            attempts,
+            no_calls,
+        };
         match found.lack() {
             Some(lack) if config.runtime.sandbox == Wanted::Required => {
                 return Err(format!("runtime.sandbox: required, and {lack}; found {found}"));
@@ -148,7 +154,7 @@ pub fn examine(config: &Config, path: &Path) -> Result<Vec<String>, String> {
     }
     let is_managed = config.services.iter().any(|service| service.managed.is_some());
     let rules = (!is_managed).then(|| places(config, path));
-    let ((files, attempts), _) = try_all(move |calls| {
+    let ((files, attempts), _, no_calls) = try_all(move |calls| {
         sys::refuse_new_rights()?;
         let files = rules
             .as_ref()
@@ -156,7 +162,11 @@ pub fn examine(config: &Config, path: &Path) -> Result<Vec<String>, String> {
         let rules = rules.as_ref().filter(|_| files != Files::Fenced(Fenced::Not));
         Ok((files, Attempts::make(rules, calls)?))
     })?;
-    let found = Found { files, attempts };
+    let found = Found {
+        files,
+        attempts,
+        no_calls,
+    };
     if let (Some(lack), Wanted::Required) = (found.lack(), config.runtime.sandbox) {
         return Err(format!("runtime.sandbox: required, and {lack}; found {found}"));
     }
@@ -166,27 +176,23 @@ pub fn examine(config: &Config, path: &Path) -> Result<Vec<String>, String> {
 
 impl Found {
     /// What isn't as it should be.
-    fn lack(&self) -> Option<&'static str> {
+    fn lack(&self) -> Option<String> {
         let is_held = |attempt: Option<Attempt>| attempt == Some(Attempt::Refused);
-        match self.files {
-            Files::Fenced(Fenced::Not) => return Some("this kernel has no Landlock: files stay open"),
-            Files::Fenced(Fenced::Partly(_)) => return Some("this kernel's Landlock can't do all that is wanted"),
-            Files::LeftOpen => return Some("[service.managed] leaves files open"),
-            Files::Fenced(Fenced::Wholly(_)) | Files::Inherited => {}
+        if let Some(error) = &self.no_calls {
+            return Some(format!("this kernel takes no list of system calls (seccomp): {error}"));
         }
-        if !is_held(self.attempts.file) {
-            Some("files elsewhere can be opened")
-        } else if self.attempts.program == Some(Attempt::Done) {
-            Some(
+        let lack = match self.files {
+            _ if !is_held(self.attempts.call) => Some("forbidden system calls can be made"),
+            Files::Fenced(Fenced::Not) => Some("this kernel has no Landlock: files stay open"),
+            Files::Fenced(Fenced::Partly(_)) => Some("this kernel's Landlock can't do all that is wanted"),
+            Files::LeftOpen => Some("[service.managed] leaves files open"),
+            _ if !is_held(self.attempts.file) => Some("files elsewhere can be opened"),
+            _ if self.attempts.program == Some(Attempt::Done) => Some(
                 "other programs can be started: lb needs a folder of its own, like /usr/local/lib/lb, without a shell in it",
-            )
-        } else if self.attempts.call.is_none() {
-            Some("this kernel has no seccomp filters: system calls stay open")
-        } else if !is_held(self.attempts.call) {
-            Some("forbidden system calls can be made")
-        } else {
-            None
-        }
+            ),
+            Files::Fenced(Fenced::Wholly(_)) | Files::Inherited => None,
+        };
+        lack.map(str::to_owned)
     }
 }
 
@@ -199,11 +205,8 @@ impl std::fmt::Display for Found {
             Files::LeftOpen => out.write_str("files open, as replicas need theirs"),
             Files::Inherited => out.write_str("files as for the lb before this one"),
         }?;
-        let calls = self.attempts.call.map_or("all", |_| "few, by seccomp,");
-        write!(
-            out,
-            "; {calls} system calls for acceptor, workers and health; no new rights; tried:"
-        )?;
+        let calls = self.attempts.call.map_or("open", |_| "by seccomp");
+        write!(out, ", system calls of acceptor, workers and health {calls}; tried:")?;
         let tried = [
             ("a file elsewhere", self.attempts.file),
             ("another program", self.attempts.program),
@@ -290,25 +293,22 @@ fn check_within(wanted: &FileRules, is_managed: bool, granted: &FileRules) -> Re
     })
 }
 
-/// Has `attempts` made in a thread of their own, with the list of calls if the kernel takes one; which it was.
+/// Has `attempts` made in a thread of their own, with the list of calls if the kernel takes one; which it was, or why there is none.
 fn try_all<T: Send + 'static>(
     attempts: impl Fn(&AllowedCalls) -> io::Result<T> + Clone + Send + 'static,
-) -> Result<(T, AllowedCalls), String> {
-    let failed = |error: io::Error| format!("runtime.sandbox: can't be tried: {error}; sandbox = \"off\" goes without");
+) -> Result<(T, AllowedCalls, Option<String>), String> {
     let run = |calls: AllowedCalls| {
         let attempts = attempts.clone();
         let thread = std::thread::Builder::new().name("sandbox".into());
-        let thread = thread.spawn(move || (attempts(&calls), calls))?;
-        thread.join().map_err(|_| io::Error::other("a fault of lb"))
+        let thread = thread.spawn(move || attempts(&calls).map(|made| (made, calls)))?;
+        thread.join().map_err(|_| io::Error::other("a fault of lb"))?
     };
-    let list = AllowedCalls::of_traffic().unwrap_or_default();
-    let has_list = list.is_list();
-    match run(list).map_err(failed)? {
-        (Ok(made), calls) => Ok((made, calls)),
-        (Err(_), _) if has_list => match run(AllowedCalls::default()).map_err(failed)? {
-            (Ok(made), calls) => Ok((made, calls)),
-            (Err(error), _) => Err(failed(error)),
-        },
-        (Err(error), _) => Err(failed(error)),
-    }
+    let with_list = AllowedCalls::of_traffic().and_then(run);
+    let (outcome, no_calls) = match with_list {
+        Ok(made) => (Ok(made), None),
+        Err(error) => (run(AllowedCalls::default()), Some(error.to_string())),
+    };
+    let (made, calls) =
+        outcome.map_err(|error| format!("runtime.sandbox: can't be tried: {error}; sandbox = \"off\" goes without"))?;
+    Ok((made, calls, no_calls))
 }

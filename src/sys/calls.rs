@@ -164,9 +164,9 @@ mod tests {
     fn a_thread_with_the_list_can_do_nothing_else_and_others_can() {
         crate::sys::refuse_new_rights().unwrap();
         let calls = AllowedCalls::of_traffic().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let denied = std::thread::spawn(move || {
             calls.enforce().unwrap();
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             drop((client, vec![0_u8; 1 << 22]));
             let open = std::fs::File::open("/proc/self/status").map(drop);
