@@ -85,7 +85,9 @@ fn add(places: &mut Vec<PathBuf>, path: &Path) {
     }
     let named = absolute(path);
     for file in [Some(&named), meant.as_ref()].into_iter().flatten() {
-        match file.parent() {
+        // A folder that isn't there yet: the one in which it will be.
+        let folder = file.ancestors().skip(1).find(|folder| folder.is_dir());
+        match folder {
             Some(folder) if folder.parent().is_some() => places.push(folder.to_owned()),
             _ => places.push(file.clone()),
         }
