@@ -19,7 +19,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, Se
 use super::raw::install_filter;
 
 /// Allowed whatever the arguments. Sockets and pipes:
-const ON_SOCKETS: [c_long; 25] = [
+const ON_SOCKETS: [c_long; 26] = [
     libc::SYS_accept4,
     libc::SYS_bind,
     libc::SYS_close,
@@ -27,6 +27,7 @@ const ON_SOCKETS: [c_long; 25] = [
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
     libc::SYS_eventfd2,
     libc::SYS_fcntl,
     libc::SYS_getpeername,
