@@ -138,6 +138,15 @@ impl Inherited {
         Ok(())
     }
 
+    /// Another end of the stream to the lb before this one, which takes its end for that of this process and kills it then: to be kept until
+    /// what went wrong is told.
+    #[must_use]
+    pub fn witness(&self) -> Option<UnixStream> {
+        self.predecessor
+            .as_ref()
+            .and_then(|predecessor| predecessor.0.try_clone().ok())
+    }
+
     /// Opens the ports, gives up the rights that nothing else needs and shuts the process in, as the file says. To be called before any
     /// thread is started, the log's too: they all have to be inside.
     ///
@@ -155,7 +164,7 @@ impl Inherited {
         let sockets = self.open_sockets(config).map_err(|error| error.to_string())?;
         self.opened = Some(sockets);
         self.tcp.extend(admin);
-        self.sandbox = Sandbox::enter(config, path, self.handed.files.take())?;
+        self.sandbox = Sandbox::enter(config, path, self.handed.given_up.take())?;
         Ok(self)
     }
 

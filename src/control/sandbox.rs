@@ -11,6 +11,7 @@ use std::io;
 use std::path::Path;
 
 use super::attempts::{Attempt, Attempts};
+use super::handover::GivenUp;
 use super::places::{beyond, places};
 use crate::config::{Config, Sandbox as Wanted};
 use crate::sys::{self, AllowedCalls, Fenced, FileRules, Identity};
@@ -20,8 +21,8 @@ use crate::sys::{self, AllowedCalls, Fenced, FileRules, Identity};
 pub(super) struct Sandbox {
     /// Of the threads of traffic.
     pub(super) calls: AllowedCalls,
-    /// What may be opened; `None` = everything.
-    pub(super) files: Option<FileRules>,
+    /// What can't be had again, by a new lb either.
+    pub(super) given_up: GivenUp,
     /// What is to be told of it, as soon as there is a log.
     words: Vec<(log::Level, String)>,
 }
@@ -46,15 +47,30 @@ struct Found {
 }
 
 impl Sandbox {
-    /// Gives up what `config`, read from `path`, says. `before`: what the lb before this one could open.
+    /// Gives up what `config`, read from `path`, says. `before`: what the lb before this one has given up.
     ///
     /// # Errors
     /// What can't be had, or isn't enough for what the file says: one line.
-    pub(super) fn enter(config: &Config, path: &Path, before: Option<FileRules>) -> Result<Self, String> {
+    pub(super) fn enter(config: &Config, path: &Path, before: Option<GivenUp>) -> Result<Self, String> {
         let mut sandbox = Self::default();
-        let identity = identity(config)?;
+        let before = before.unwrap_or_default();
+        let runtime = &config.runtime;
+        let is_as_before = (&runtime.user, &runtime.group) == (&before.user, &before.group);
+        if !is_as_before && (before.user.is_some() || before.files.is_some()) {
+            let words =
+                "runtime.user: another one than the lb before this one had, whose rights are given up: restart lb";
+            return Err(words.to_owned());
+        }
+        let identity = if is_as_before { None } else { identity(config)? };
         make_folders(config, identity.as_ref());
         match &identity {
+            None if before.user.is_some() => {
+                let words = format!(
+                    "rights: user {}, as the lb before this one",
+                    before.user.as_deref().unwrap_or_default()
+                );
+                sandbox.tell(log::Level::Info, words);
+            }
             Some(identity) => {
                 become_user(identity)?;
                 check_readable(path, identity)?;
@@ -65,31 +81,32 @@ impl Sandbox {
             }
             None => {}
         }
+        (sandbox.given_up.user, sandbox.given_up.group) = (runtime.user.clone(), runtime.group.clone());
         if config.runtime.sandbox == Wanted::Off {
-            if before.is_some() {
+            if before.files.is_some() {
                 let words = "sandbox: that of the lb before this one, which can't be left; a restart can";
                 sandbox.tell(log::Level::Warn, words.to_owned());
             }
-            sandbox.files = before;
+            sandbox.given_up.files = before.files;
             return Ok(sandbox);
         }
         let wanted = places(config, path);
         let is_managed = config.services.iter().any(|service| service.managed.is_some());
-        if let Some(granted) = &before {
+        if let Some(granted) = &before.files {
             check_within(&wanted, is_managed, granted)?;
         }
         sys::refuse_new_rights().map_err(|error| format!("runtime.sandbox: no new rights: {error}"))?;
-        let files = match before {
+        let files = match before.files {
             Some(_) => Files::Inherited,
             None if is_managed => Files::LeftOpen,
             None => Files::Fenced(enforce(&wanted)?),
         };
-        sandbox.files = match files {
-            Files::Inherited => before,
+        sandbox.given_up.files = match files {
+            Files::Inherited => before.files,
             Files::LeftOpen | Files::Fenced(Fenced::Not) => None,
             Files::Fenced(_) => Some(wanted),
         };
-        let rules = sandbox.files.clone();
+        let rules = sandbox.given_up.files.clone();
         let (attempts, calls, no_calls) = try_all(move |calls| Attempts::make(rules.as_ref(), calls))?;
         sandbox.calls = calls;
         let found = Found {
@@ -125,7 +142,7 @@ impl Sandbox {
     /// What it needs that can't be opened any more: one line.
     pub(super) fn check(&self, config: &Config, path: &Path) -> Result<(), String> {
         let is_managed = config.services.iter().any(|service| service.managed.is_some());
-        let granted = self.files.as_ref();
+        let granted = self.given_up.files.as_ref();
         granted.map_or(Ok(()), |granted| {
             check_within(&places(config, path), is_managed, granted)
         })
