@@ -23,7 +23,10 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &config::Config, path: &Path) -> ExitCode {
+    // Ports and rights first: every thread, the log's too, has to be inside the sandbox.
     let inherited = control::Inherited::take();
+    let witness = inherited.as_ref().ok().and_then(control::Inherited::witness);
+    let inherited = inherited.and_then(|inherited| inherited.prepare(config, path));
     let log = observe::start_log(config.log.level);
     let signals = match control::watch_signals() {
         Ok(signals) => signals,
@@ -41,7 +44,7 @@ fn run(config: &config::Config, path: &Path) -> ExitCode {
     if let Err(error) = &outcome {
         log::error!("{error}");
     }
-    drop(log);
+    drop((log, witness)); // in this order
     outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
 }
 

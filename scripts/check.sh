@@ -19,7 +19,7 @@ RUSTDOCFLAGS="-D warnings" step cargo doc --no-deps --document-private-items --l
 
 if cargo deny --version >/dev/null 2>&1; then
     step cargo deny --locked check licenses bans sources
-    # The advisories are a git repository outside the registries: not every machine may reach it.
+    # The advisories (RustSec) are a git repository outside the registries: not every machine may reach it.
     if fetched=$(timeout 120 cargo deny --locked fetch db 2>&1); then
         step cargo deny --locked check --disable-fetch advisories
     else
@@ -28,6 +28,19 @@ if cargo deny --version >/dev/null 2>&1; then
 else
     skipped "cargo deny: not installed; cargo install cargo-deny --locked"
 fi
+
+# The same database, read by its own tool: a second opinion, which also looks at what is not for our targets.
+if cargo audit --version >/dev/null 2>&1; then
+    if fetched=$(timeout 120 git ls-remote --quiet https://github.com/RustSec/advisory-db HEAD 2>&1); then
+        step cargo audit --deny warnings --file Cargo.lock
+    else
+        skipped "cargo audit: the advisory database can't be fetched: ${fetched##*$'\n'}"
+    fi
+else
+    skipped "cargo audit: not installed; cargo install cargo-audit --locked"
+fi
+
+step scripts/sbom.sh
 
 mapfile -t scripts < <(git ls-files -- '*.sh' .ci/run)
 if command -v shellcheck >/dev/null; then

@@ -15,7 +15,7 @@ use crossbeam_channel::Receiver;
 use crate::observe::{AccessLog, ProcessCounters, RefusedReason, SessionRecord, supervise};
 use crate::pool::Limiter;
 use crate::service::Service;
-use crate::sys::{self, Clock, Decision, Doorbell, LoopThread, Memory, Poller, Stop};
+use crate::sys::{self, AllowedCalls, Clock, Decision, Doorbell, LoopThread, Memory, Poller, Stop};
 use crate::types::{ClientAddr, Moment};
 use crate::worker::{Arrival, Places, Ticket, WorkerHandle};
 
@@ -65,6 +65,8 @@ pub struct Acceptor {
     pub doorbell: Arc<Doorbell>,
     /// Turns of its loop, for whoever wants to know whether it still goes round.
     pub turns: Arc<AtomicU64>,
+    /// The system calls that it may make.
+    pub calls: AllowedCalls,
 }
 
 impl Acceptor {
@@ -79,6 +81,7 @@ impl Acceptor {
             if let Err(error) = sys::wake_without_preempting() {
                 log::debug!("acceptor: SCHED_BATCH: {error}");
             }
+            self.calls.enforce_or_tell("acceptor");
             supervise("acceptor", &self.counters, || {
                 let poller = first.take().map_or_else(Poller::open, Ok)?;
                 Loop::new(&self, poller)?.run(stop);

@@ -84,6 +84,7 @@
 //! | when a replica is started or replaced | `elastic/managed/slot.rs`; when it goes: `kept.rs` |
 //! | how many replicas a load needs | `elastic/scale/wish.rs`; what is expected: `elastic/scale/forecast.rs` |
 //! | who may have how many descriptors | `control/budget.rs` |
+//! | which files lb may open | `control/places.rs`; which system calls a thread of traffic may make: `sys/calls.rs`; when: `control/sandbox.rs` |
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 

@@ -322,7 +322,13 @@ fn two_files_that_mean_the_same_are_equal_and_others_are_not() {
 fn check_prints_ok_and_counts_on_standard_output() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = lb(&["check"], root);
-    assert_eq!(text(&output.stdout), "lb.toml: ok (1 service, 3 backends)\n");
+    let said = text(&output.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "lb.toml: ok (1 service, 3 backends)");
+    assert!(
+        lines[1].starts_with("rights: ") && lines[2].starts_with("sandbox: ") && lines.len() == 3,
+        "{said}"
+    );
     assert_eq!((text(&output.stderr).as_str(), output.status.code()), ("", Some(0)));
 }
 

@@ -40,6 +40,7 @@ mod programs;
 mod proxy_protocol;
 mod relay;
 mod reload;
+mod sandbox;
 mod simulation;
 mod sizes;
 mod sources;

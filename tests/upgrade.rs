@@ -247,7 +247,10 @@ fn under_load_upgrade_after_upgrade_fails_nobody() {
 fn a_new_one_that_fails_changes_nothing() {
     let a = Backend::named("a");
     let program = Exchangeable::new();
-    let lb = program.start(&Config::new().admin(ADMIN).backend("a", a.address(), ""));
+    // Within the sandbox no shell is started.
+    let runtime = "workers = 2\nsandbox = \"off\"";
+    let config = Config::new().admin(ADMIN).runtime(runtime);
+    let lb = program.start(&config.backend("a", a.address(), ""));
     let admin = lb.admin();
     let pid = admin.json(STATUS)["pid"].clone();
     let session = Peer::connect(lb.address());

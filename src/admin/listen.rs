@@ -9,12 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::AdminListen;
+use crate::config::{ADMIN_BACKLOG, AdminListen};
 use crate::control::{Inherited, Luggage};
 use crate::sys;
-
-/// Connections that may wait: more than are served at once.
-const BACKLOG: u32 = 1024;
 
 /// Under which a new lb finds the listener again.
 pub(super) const NAME: &str = "admin";
@@ -122,7 +119,7 @@ impl Door {
         let opened = match (listen, given) {
             (AdminListen::Off, _) => return Ok(None),
             (_, Some(given)) => return Ok(Some(given.door)),
-            (AdminListen::Tcp(address), None) => sys::listen(*address, BACKLOG).map(Self::Tcp),
+            (AdminListen::Tcp(address), None) => sys::listen(*address, ADMIN_BACKLOG).map(Self::Tcp),
             (AdminListen::Unix(path), None) => {
                 sys::listen_unix(path).and_then(|listener| Ok(Self::Unix(listener, Some(SocketFile::of(path)?))))
             }

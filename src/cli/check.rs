@@ -6,13 +6,23 @@ use std::process::ExitCode;
 
 use super::human::counted;
 use crate::config::{self, Config, Problems};
+use crate::control;
 
 /// `lb check`: 0 and one line on standard output, or 1 and every problem on standard error.
 pub fn check(path: &Path) -> ExitCode {
     match config::load(path) {
         Err(problems) => report(&problems),
         Ok(config) => {
-            let said = writeln!(io::stdout().lock(), "{}: ok ({})", path.display(), summary(&config));
+            let rights = match control::examine(&config, path) {
+                Ok(words) => words,
+                Err(wrong) => {
+                    drop(writeln!(io::stderr().lock(), "{}: {wrong}", path.display())); // as with `report`
+                    return ExitCode::FAILURE;
+                }
+            };
+            let head = format!("{}: ok ({})", path.display(), summary(&config));
+            let lines: Vec<String> = std::iter::once(head).chain(rights).collect();
+            let said = writeln!(io::stdout().lock(), "{}", lines.join("\n"));
             // Nobody saw the "ok", for instance on a full disk: then it must not count as one.
             if said.is_ok() {
                 ExitCode::SUCCESS

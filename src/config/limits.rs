@@ -25,6 +25,8 @@ pub const WORKERS_MAX: u16 = 1024;
 pub const WEIGHT_MAX: u16 = 256;
 /// Enough for any pool; each one in flight costs a file descriptor.
 pub const CONNECT_RETRIES_MAX: u8 = 16;
+/// Connections to the admin port that may wait: more than are served at once.
+pub const ADMIN_BACKLOG: u32 = 1024;
 /// Names that a browser may know lb by: each is compared at each request.
 pub const ADMIN_HOSTS_MAX: usize = 32;
 /// `history.keep`: an hour is a file.

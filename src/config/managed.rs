@@ -15,8 +15,8 @@ use super::{scalars, scale};
 /// What stands for a replica's port.
 const PORT: &str = "{port}";
 
-/// The section; `None` if it says nothing that can be started.
-pub(super) fn managed(table: &Table, findings: &mut Findings) -> Option<Managed> {
+/// The section; `None` if it says nothing that can be started. `gives_up_root`: `[runtime] user` is set.
+pub(super) fn managed(table: &Table, gives_up_root: bool, findings: &mut Findings) -> Option<Managed> {
     if !table.is_there() {
         return None; // something else has its name, which was found already
     }
@@ -53,6 +53,10 @@ pub(super) fn managed(table: &Table, findings: &mut Findings) -> Option<Managed>
     let user = table
         .get("user")
         .and_then(|field| text(&field, "the name of a user, or its number", findings));
+    if gives_up_root && let Some(field) = table.get("user").filter(|_| user.is_some()) {
+        let hint = "lb can't start a process as somebody else when it has given up root's rights itself";
+        field.refuse("no user where [runtime] has one", hint, findings);
+    }
     let command = command?;
     if !command.iter().chain(env.values()).any(|text| text.contains(PORT))
         && let Some(field) = table.get("command")

@@ -23,6 +23,7 @@ mod outline;
 mod problems;
 mod proxy_protocol;
 mod reader;
+mod runtime;
 mod scalars;
 mod scale;
 mod sections;
@@ -40,8 +41,8 @@ pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
-    Health, History, Listed, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash, Runtime, Scale,
-    Service, Sticky,
+    Health, History, Listed, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash, Runtime,
+    Sandbox, Scale, Service, Sticky,
 };
 
 use problems::Findings;

@@ -1,4 +1,4 @@
-//! From tables to values: `[runtime]`, `[log]`, `[[service]]` and `[[service.backend]]`, with every default.
+//! From tables to values: `[log]`, `[[service]]` and `[[service.backend]]`, with every default.
 //!
 //! Reads on after each finding, with the default, so that one pass finds all. Called by [`parse`](super::parse).
 //! May not: compare one section with another (that is [`whole`](super::whole)).
@@ -15,13 +15,10 @@ use super::scalars::{self, Use};
 use super::shapes::{
     ACCESS, ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LIMITS, LOG, MANAGED, PROXY_PROTOCOL, RUNTIME, SERVICE,
 };
-use super::values::{AccessLog, Backend, Config, Log, ProxyProtocol, Runtime, Service};
+use super::values::{AccessLog, Backend, Config, Log, ProxyProtocol, Service};
 use super::whole::{Unique, Whole};
-use super::{
-    CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, MEMORY_BYTES, PEER_TIMEOUT, WEIGHT_MAX,
-    WORKERS_MAX,
-};
-use super::{admin, balance, discovery, fence, health, history, managed, proxy_protocol};
+use super::{CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, IDLE_TIMEOUT, PEER_TIMEOUT, WEIGHT_MAX};
+use super::{admin, balance, discovery, fence, health, history, managed, proxy_protocol, runtime};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -31,9 +28,11 @@ const CONNECTIONS: Integers = Integers {
 /// The whole file; of no use if anything was found.
 pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
     let root = Table::open(0, String::new(), root, &FILE, findings);
-    let runtime = runtime(&root.section("runtime", &RUNTIME, findings), findings);
+    let of_runtime = root.section("runtime", &RUNTIME, findings);
+    let runtime = runtime::runtime(&of_runtime, findings);
     let log = log(&root.section("log", &LOG, findings), findings);
     let mut whole = Whole::default();
+    whole.gives_up_root = runtime.user.is_some();
     let admin = admin::admin(&root.section("admin", &ADMIN, findings), &mut whole, findings);
     let history = history::history(&root.section("history", &HISTORY, findings), &admin, findings);
     let tables = match root.get("service") {
@@ -53,6 +52,7 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
         services.extend(service(&table, &mut whole, findings));
     }
     whole.find_loops(findings);
+    runtime::find_unprotected(&of_runtime, &runtime, &services, findings);
     Config {
         runtime,
         log,
@@ -60,29 +60,6 @@ pub(super) fn config(root: &DeTable, findings: &mut Findings) -> Config {
         history,
         services,
     }
-}
-
-fn runtime(table: &Table, findings: &mut Findings) -> Runtime {
-    let workers = Integers {
-        range: 0..=u32::from(WORKERS_MAX),
-        zero: "one per core",
-    };
-    Runtime {
-        workers: u16::try_from(table.integer("workers", &workers, 0, findings))
-            .ok()
-            .filter(|workers| *workers > 0),
-        connections_max: connections_max(table, findings),
-        memory_bytes_max: table.get("max_memory").and_then(|field| memory(&field, findings)),
-        drain_timeout: scalars::duration(table, "drain_timeout", &DRAIN_TIMEOUT, "30s", findings),
-    }
-}
-
-/// `max_memory`; 0 = whatever there is.
-fn memory(field: &Field, findings: &mut Findings) -> Option<u64> {
-    if field.as_number() == Some("0") {
-        return None;
-    }
-    scalars::size(field, &MEMORY_BYTES, "512MiB", findings)
 }
 
 fn log(table: &Table, findings: &mut Findings) -> Log {
@@ -155,9 +132,13 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         .get("discovery")
         .map(|_| table.section("discovery", &DISCOVERY, findings));
     let discovery = found.as_ref().map(|table| discovery::discovery(table, findings));
-    let managed = table
-        .get("managed")
-        .map(|_| managed::managed(&table.section("managed", &MANAGED, findings), findings));
+    let managed = table.get("managed").map(|_| {
+        managed::managed(
+            &table.section("managed", &MANAGED, findings),
+            whole.gives_up_root,
+            findings,
+        )
+    });
     let backends = backends(table, managed.is_none() && discovery.is_none(), whole, findings);
     let replicas = managed
         .iter()
@@ -278,6 +259,6 @@ fn backend(table: &Table, name: Option<&str>, whole: &mut Whole, findings: &mut 
 }
 
 /// `max_connections`, which all sections write alike.
-fn connections_max(table: &Table, findings: &mut Findings) -> Option<u32> {
+pub(super) fn connections_max(table: &Table, findings: &mut Findings) -> Option<u32> {
     Some(table.integer("max_connections", &CONNECTIONS, 0, findings)).filter(|number| *number > 0)
 }

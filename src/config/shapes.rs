@@ -28,7 +28,15 @@ pub(super) const FILE: Shape = Shape {
 /// `[runtime]`.
 pub(super) const RUNTIME: Shape = Shape {
     header: "[runtime]",
-    keys: &["workers", "max_connections", "max_memory", "drain_timeout"],
+    keys: &[
+        "workers",
+        "max_connections",
+        "max_memory",
+        "drain_timeout",
+        "user",
+        "group",
+        "sandbox",
+    ],
     tables: &[],
 };
 

@@ -56,6 +56,23 @@ pub struct Runtime {
     pub memory_bytes_max: Option<u64>,
     /// How long a shutdown, or a removed backend, waits for its sessions.
     pub drain_timeout: Duration,
+    /// Who lb is as soon as its ports are open, by name or number; `None` = whoever started it.
+    pub user: Option<String>,
+    /// Its only group; `None` = the user's own. Only with `user`.
+    pub group: Option<String>,
+    /// `sandbox`.
+    pub sandbox: Sandbox,
+}
+
+/// Whether lb shuts itself in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// As far as the kernel lets it.
+    On,
+    /// Not at all.
+    Off,
+    /// Wholly, or it doesn't start.
+    Required,
 }
 
 /// `[log]`.

@@ -48,6 +48,8 @@ impl<T: Eq + Hash> Unique<T> {
 /// What has been read of a file.
 #[derive(Default)]
 pub(super) struct Whole {
+    /// `[runtime] user` is set.
+    pub(super) gives_up_root: bool,
     services: Unique<String>,
     services_count: usize,
     listeners: Unique<SocketAddr>,

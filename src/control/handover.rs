@@ -13,7 +13,7 @@ use super::steering::Steering;
 use crate::config;
 use crate::pool::{Admin, Health, Member, Origin, Pool};
 use crate::service::{Remembered, Service};
-use crate::sys::Clock;
+use crate::sys::{Clock, FileRules};
 use crate::types::BackendId;
 
 /// All of it.
@@ -26,6 +26,19 @@ pub(super) struct HandOver {
     /// What other rooms hand over, by their names.
     #[serde(default)]
     pub(super) rooms: HashMap<String, serde_json::Value>,
+    /// What the old lb gave up, and the new one with it, which is started inside; `None` = of an lb that knew nothing of it.
+    #[serde(default)]
+    pub(super) given_up: Option<GivenUp>,
+}
+
+/// What can't be had again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct GivenUp {
+    /// What may still be opened; `None` = everything.
+    pub(super) files: Option<FileRules>,
+    /// `[runtime] user` and `group`, as the file named them: within, nobody can be looked up.
+    pub(super) user: Option<String>,
+    pub(super) group: Option<String>,
 }
 
 /// A listening socket.

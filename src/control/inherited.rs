@@ -5,12 +5,16 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::companion::Luggage;
 use super::handover::HandOver;
+use super::sandbox::Sandbox;
 use super::sockets::Sockets;
-use crate::sys::{self, InheritedSocket};
+use super::start::StartError;
+use crate::config::{self, AdminListen, Config};
+use crate::sys::{self, InheritedSocket, Memory};
 
 /// What the stream to the old lb is called.
 pub(super) const PREDECESSOR: &str = "lb-predecessor";
@@ -18,6 +22,8 @@ pub(super) const PREDECESSOR: &str = "lb-predecessor";
 pub(super) const LISTENER: &str = "lb-listener";
 /// And what belongs to a room: this, and its name.
 pub(super) const ROOM: &str = "lb-room-";
+/// The room that has a port of its own.
+const ADMIN: &str = "admin";
 /// What the new lb says when it serves.
 pub(super) const READY: &[u8] = b"ready\n";
 /// What it says when it is told to stop: it doesn't fail.
@@ -39,6 +45,14 @@ pub struct Inherited {
     unix: Vec<UnixListener>,
     /// What is of no use, in words.
     useless: Vec<String>,
+    /// Which sockets were opened and closed beside those that were handed over, in words.
+    exchanged: Vec<String>,
+    /// The sockets of the services, once they are open.
+    opened: Option<Sockets>,
+    /// The files that tell of memory, once they are open.
+    pub(super) memory: Option<Memory>,
+    /// What lb shut itself in with.
+    pub(super) sandbox: Sandbox,
 }
 
 /// The lb that this one follows.
@@ -126,6 +140,38 @@ impl Inherited {
         Ok(())
     }
 
+    /// Another end of the stream to the lb before this one, which takes its end for that of this process and kills it then: to be kept until
+    /// what went wrong is told.
+    #[must_use]
+    pub fn witness(&self) -> Option<UnixStream> {
+        self.predecessor
+            .as_ref()
+            .and_then(|predecessor| predecessor.0.try_clone().ok())
+    }
+
+    /// Opens the ports, gives up the rights that nothing else needs and shuts the process in, as the file says. To be called before any
+    /// thread is started, the log's too: they all have to be inside.
+    ///
+    /// # Errors
+    /// What can't be had: one line.
+    pub fn prepare(mut self, config: &Config, path: &Path) -> Result<Self, String> {
+        let admin = match config.admin.listen {
+            // One that can't be opened is told by the room itself, which tries again.
+            AdminListen::Tcp(address) if !self.handed.rooms.contains_key(ADMIN) => self
+                .tcp(address)
+                .or_else(|| sys::listen(address, config::ADMIN_BACKLOG).ok())
+                .map(|listener| (address, listener)),
+            AdminListen::Tcp(_) | AdminListen::Unix(_) | AdminListen::Off => None,
+        };
+        let sockets = self.open_sockets(config).map_err(|error| error.to_string())?;
+        self.opened = Some(sockets);
+        self.tcp.extend(admin);
+        // From inside these files can't be opened.
+        self.memory = Some(Memory::open(config.runtime.memory_bytes_max));
+        self.sandbox = Sandbox::enter(config, path, self.handed.given_up.take())?;
+        Ok(self)
+    }
+
     /// The luggage of a room, if an old lb sent some.
     pub fn luggage(&mut self, room: &str) -> Option<Luggage> {
         let state = self.handed.rooms.remove(room)?;
@@ -140,7 +186,7 @@ impl Inherited {
     }
 
     /// A listener that was opened at this path.
-    pub fn unix(&mut self, path: &std::path::Path) -> Option<UnixListener> {
+    pub fn unix(&mut self, path: &Path) -> Option<UnixListener> {
         let is_it = |listener: &UnixListener| {
             let address = listener.local_addr();
             address.is_ok_and(|address| address.as_pathname() == Some(path))
@@ -149,14 +195,28 @@ impl Inherited {
         Some(self.unix.swap_remove(place))
     }
 
-    /// The sockets of the services: an old lb's, and those that were opened for an address.
-    pub(super) fn take_sockets(&mut self) -> Sockets {
-        let sockets = std::mem::take(&mut self.sockets);
-        sockets.with_activated(std::mem::take(&mut self.tcp))
+    /// The sockets of the services, opened unless they are: an old lb's, those that were opened for an address, and new ones.
+    ///
+    /// # Errors
+    /// One that can't be opened.
+    pub(super) fn open_sockets(&mut self, config: &Config) -> Result<Sockets, StartError> {
+        if let Some(opened) = self.opened.take() {
+            return Ok(opened);
+        }
+        let given = std::mem::take(&mut self.sockets).with_activated(std::mem::take(&mut self.tcp));
+        let sockets = Sockets::open(config, &given)?;
+        if given.count() > 0 {
+            self.exchanged = given.difference(&sockets);
+        }
+        Ok(sockets)
     }
 
-    /// Says what nobody took.
-    pub(super) fn tell_unused(&self) {
+    /// Says what became of what lb was started with, and of its rights.
+    pub(super) fn tell(&mut self) {
+        self.sandbox.log();
+        for word in &self.exchanged {
+            log::info!("{word}");
+        }
         for words in &self.useless {
             log::warn!("{words}");
         }

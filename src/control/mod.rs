@@ -8,6 +8,7 @@
 //! asks it for changes.
 
 mod assemble;
+mod attempts;
 mod board;
 mod budget;
 mod build;
@@ -19,12 +20,14 @@ mod handover;
 mod inherited;
 mod leaving;
 mod metrics;
+mod places;
 mod process;
 mod provide;
 mod ramps;
 mod reload;
 mod replicas;
 mod running;
+mod sandbox;
 mod signals;
 mod sockets;
 mod start;
@@ -44,5 +47,6 @@ pub use metrics::render_metrics;
 pub use provide::{Bringer, Provided};
 pub use replicas::{ReplicaNames, ReplicaOrder, ReplicaOutcome, ReplicaRequest, ReplicaRequests, Replicas};
 pub use running::Running;
+pub use sandbox::examine;
 pub use signals::{Signal, watch_signals};
 pub use start::{StartError, start};

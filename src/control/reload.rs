@@ -4,6 +4,7 @@
 //! that go have their time to drain. What can only change at a start (`runtime.workers`, `[admin]`) is said and left.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -103,11 +104,17 @@ impl Running {
             let message = format!("{error}; the configuration from before stays in force");
             Refusal::new(RefusalKind::BadConfig, message)
         };
-        let sockets = Sockets::open(&config, &self.sockets).map_err(refuse)?;
+        let sockets = Sockets::open(&config, &self.sockets).map_err(|error| self.refuse_port(error))?;
         find_loops(&config, &sockets).map_err(refuse)?;
         let budget = self.budget(&config, &sockets).map_err(refuse)?;
         let is_logged_elsewhere = config.log.access != self.config.log.access;
-        let target = access_target(&config.log.access).map_err(refuse)?;
+        let target = access_target(&config.log.access).map_err(|error| {
+            let is_denied =
+                matches!(&error, StartError::AccessLog(_, error) if error.kind() == io::ErrorKind::PermissionDenied);
+            let shut_in = self.check_sandbox(&config).err().filter(|_| is_denied);
+            shut_in.unwrap_or_else(|| refuse(error))
+        })?;
+        self.check_sandbox(&config)?;
         let mut next_id = self.next_backend;
         let next = self.prepare(&config, &mut next_id)?;
         // And from here nothing does.
@@ -121,6 +128,29 @@ impl Running {
         }
         changes.extend(self.take_over(config));
         Ok(changes)
+    }
+
+    /// Whether the sandbox has room for it; what changes at a start only isn't looked at.
+    fn check_sandbox(&self, config: &Config) -> Result<(), Refusal> {
+        let mut next = config.clone();
+        (next.history, next.admin) = (self.config.history.clone(), self.config.admin.clone());
+        self.sandbox.check(&next, &self.config_path).map_err(|words| {
+            let message = format!("{words}; the configuration from before stays in force");
+            Refusal::new(RefusalKind::BadConfig, message)
+        })
+    }
+
+    /// A port that could have been opened at the start can't be any more.
+    fn refuse_port(&self, error: StartError) -> Refusal {
+        let is_given_up = self.config.runtime.user.is_some()
+            && matches!(&error, StartError::Listen(_, error) if error.kind() == io::ErrorKind::PermissionDenied);
+        let hint = if is_given_up {
+            ", which [runtime] user gave up at the start: restart lb"
+        } else {
+            ""
+        };
+        let message = format!("{error}{hint}; the configuration from before stays in force");
+        Refusal::new(RefusalKind::BadConfig, message)
     }
 
     fn budget(&self, config: &Config, sockets: &Sockets) -> Result<Budget, StartError> {
@@ -294,7 +324,7 @@ impl Running {
     }
 
     /// Also where the path is the same: the file may have been moved away by whoever rotates logs.
-    fn exchange_access_log(&mut self, target: Option<Box<dyn std::io::Write + Send>>) {
+    fn exchange_access_log(&mut self, target: Option<Box<dyn io::Write + Send>>) {
         let drops = self.counters.access_log_drops.clone();
         let guard = match target.map(|target| self.access_log.write_to(target, drops)) {
             None => {
@@ -339,6 +369,14 @@ impl Running {
         differs(
             before.runtime.workers != after.runtime.workers,
             "[runtime] workers: needs a restart, nothing is changed",
+        );
+        let rights = |config: &Config| {
+            let runtime = config.runtime.clone();
+            (runtime.user, runtime.group, runtime.sandbox)
+        };
+        differs(
+            rights(&before) != rights(after),
+            "[runtime] user, group, sandbox: need a restart, nothing is changed",
         );
         differs(
             before.admin != after.admin,

@@ -16,6 +16,7 @@ use super::companion::Companion;
 use super::inherited::{Predecessor, READY};
 use super::reload::Departing;
 use super::replicas::ReplicaRequests;
+use super::sandbox::Sandbox;
 use super::signals::Signal;
 use super::sockets::Sockets;
 use super::steering::Steering;
@@ -72,6 +73,8 @@ pub struct Running {
     /// When the backends in slow start last got what they had earned.
     pub(super) ramps_looked_at: Moment,
     pub(super) sockets: Sockets,
+    /// What this process shut itself in with.
+    pub(super) sandbox: Sandbox,
     /// Where else this process listens.
     pub(super) own_addresses: Vec<SocketAddr>,
     /// What the file said last.

@@ -102,16 +102,11 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         targets,
         next_backend,
     } = assemble(config, workers_count, &handed).map_err(|refusal| StartError::Inherited(refusal.message))?;
-    let given = inherited.take_sockets();
-    let sockets = Sockets::open(config, &given)?;
-    if given.count() > 0 {
-        for word in given.difference(&sockets) {
-            log::info!("{word}");
-        }
-    }
-    inherited.tell_unused();
+    let sockets = inherited.open_sockets(config)?;
+    inherited.tell();
+    let sandbox = std::mem::take(&mut inherited.sandbox);
     find_loops(config, &sockets)?;
-    let memory = Arc::new(Memory::open(config.runtime.memory_bytes_max));
+    let memory = Arc::new(inherited.memory.take().unwrap_or_else(|| Memory::open(config.runtime.memory_bytes_max)));
     let parts = Parts {
         workers: workers_count,
         listeners: sockets.count(),
@@ -143,6 +138,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         service: Arc::clone(service),
         pipes_max: budget.pipes_per_worker,
         races_max: budget.races_per_worker,
+        calls: sandbox.calls.clone(),
     });
     let (worker_handles, workers) = spawn_workers(workers_count, context.as_ref())?;
     let (listening, listened) = unbounded();
@@ -165,6 +161,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         access_log: access_log.clone(),
         doorbell: Arc::clone(&acceptor_doorbell),
         turns: Arc::default(),
+        calls: sandbox.calls.clone(),
     };
     let pulse = AcceptorPulse {
         turns: Arc::clone(&acceptor.turns),
@@ -200,12 +197,14 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
         changes: changed.clone(),
         counters: Arc::clone(&counters),
         seed: fastrand::u64(..),
+        calls: sandbox.calls.clone(),
     };
     Ok(Running {
         services,
         steering,
         ramps_looked_at: Moment::START,
         sockets,
+        sandbox,
         own_addresses: Vec::new(),
         config: config.clone(),
         config_path: path.to_owned(),

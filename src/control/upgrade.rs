@@ -139,6 +139,7 @@ impl Running {
         let services = self.services.iter().zip(&self.steering);
         let mut handed = HandOver {
             listeners,
+            given_up: Some(self.sandbox.given_up.clone()),
             services: services
                 .map(|(service, steering)| ServiceState::of(service, steering))
                 .collect(),

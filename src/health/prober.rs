@@ -15,7 +15,7 @@ use super::schedule;
 use super::streak::Streak;
 use crate::observe::{ProcessCounters, supervise};
 use crate::pool::{Backend, Health, TrafficFailure};
-use crate::sys::{self, Clock, Doorbell, LocalPorts, LoopThread, Poller, Stop};
+use crate::sys::{self, AllowedCalls, Clock, Doorbell, LocalPorts, LoopThread, Poller, Stop};
 use crate::types::{BackendAddr, BackendId, Handshake, Moment, ServiceId};
 
 /// The token of the wake-up.
@@ -78,6 +78,8 @@ pub struct Prober {
     pub counters: Arc<ProcessCounters>,
     /// Of the jitter.
     pub seed: u64,
+    /// The system calls that it may make.
+    pub calls: AllowedCalls,
 }
 
 impl Prober {
@@ -88,6 +90,7 @@ impl Prober {
     pub fn spawn(self) -> io::Result<LoopThread> {
         let mut first = Some(Poller::open()?);
         LoopThread::spawn("health", Arc::clone(&self.doorbell), move |stop| {
+            self.calls.enforce_or_tell("health");
             supervise("health", &self.counters, || {
                 let is_first = first.is_some();
                 let poller = first.take().map_or_else(Poller::open, Ok)?;

@@ -1,12 +1,15 @@
-//! What std lacks: epoll, wake-ups, socket options, pipes and splice, limits, the clock.
+//! What std lacks: epoll, wake-ups, socket options, pipes and splice, limits, the clock, and how rights are given up.
 //!
 //! One function a system call, each with what its errors mean. Called by `worker`, `acceptor`, `control` and the probes.
 //! The only room that may hold `unsafe` (in `raw`); everything else goes through rustix and socket2.
 //! File descriptors are owned: what a function returns is closed when it is dropped.
 
+mod calls;
 mod clock;
 mod errno;
+mod files;
 mod group;
+mod identity;
 mod inherit;
 mod limits;
 mod listen;
@@ -21,8 +24,11 @@ mod thread;
 mod unix;
 mod wake;
 
+pub use calls::AllowedCalls;
 pub use clock::Clock;
 pub use errno::{Decision, connect_failure, decide};
+pub use files::{Fenced, FileRules};
+pub use identity::{Identity, is_root, refuse_new_rights};
 pub use inherit::{InheritedSocket, adopt_listener, adopt_unix_listener, inherited_sockets, spawn_with};
 pub use limits::{fd_limit, raise_fd_limit};
 pub use listen::{accept, is_own, listen, set_backlog};

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Clock;
@@ -40,18 +41,25 @@ pub(super) struct Candidate {
     is_proven: bool,
 }
 
+/// Read once, before a thread of traffic shuts itself in ([`AllowedCalls`](super::AllowedCalls)): a new life of its loop could not.
+static RANGE: OnceLock<(u16, u16)> = OnceLock::new();
+
+fn read_range() -> (u16, u16) {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = text
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse::<u16>().ok());
+    match (ends.next(), ends.next()) {
+        (Some(low), Some(high)) if low <= high => (low, high),
+        _ => (32_768, 60_999), // the kernel's own default
+    }
+}
+
 impl LocalPorts {
-    /// Reads the range; `offset` makes the threads begin at different places.
+    /// Takes the range; `offset` makes the threads begin at different places.
     #[must_use]
     pub fn read(offset: u16) -> Self {
-        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-        let mut ends = text
-            .split_ascii_whitespace()
-            .filter_map(|word| word.parse::<u16>().ok());
-        let (low, high) = match (ends.next(), ends.next()) {
-            (Some(low), Some(high)) if low <= high => (low, high),
-            _ => (32_768, 60_999), // the kernel's own default
-        };
+        let (low, high) = *RANGE.get_or_init(read_range);
         Self::new(low, high.saturating_sub(low).saturating_add(1), offset)
     }
 

@@ -20,7 +20,7 @@ use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
 use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
-use crate::sys::{self, Clock, Doorbell, LocalPorts, Poller};
+use crate::sys::{self, AllowedCalls, Clock, Doorbell, LocalPorts, Poller};
 use crate::types::{ClientAddr, Lane, Moment, Readiness, SessionKey, Token, WorkerId};
 
 /// The token of the wake-up; no session's, since the generation and index would have to be all ones.
@@ -51,6 +51,8 @@ pub struct Context {
     pub pipes_max: u32,
     /// Rival connects a worker may have under way.
     pub races_max: u32,
+    /// The system calls that it may make.
+    pub calls: AllowedCalls,
 }
 
 /// Starts a worker.
@@ -67,6 +69,7 @@ pub fn spawn(id: WorkerId, context: Context) -> io::Result<(WorkerHandle, JoinHa
         if let Err(error) = sys::run_in_short_slices() {
             log::debug!("{name}: a shorter slice: {error}");
         }
+        context.calls.enforce_or_tell(&name);
         supervise(&name, &context.counters, || {
             let mut worker = first.take().map_or_else(|| Worker::open(id, &context, &mailbox), Ok)?;
             worker.run(&mailbox);

@@ -64,6 +64,7 @@ fn rig() -> Rig {
     let counters = Arc::new(ProcessCounters::default());
     let (failed, failures) = bounded(8);
     let context = Context {
+        calls: crate::sys::AllowedCalls::default(),
         access_log: AccessLog::default(),
         counters: Arc::clone(&counters),
         failures: failed,

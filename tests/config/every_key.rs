@@ -6,7 +6,7 @@ use std::time::Duration;
 use lb::config::{
     Access, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord,
     HashKey, Health, History, Limits, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash,
-    Runtime, Scale, Service, SourceRate, Sticky,
+    Runtime, Sandbox, Scale, Service, SourceRate, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -140,6 +140,9 @@ fn every_key_arrives_in_its_value() {
         connections_max: Some(100_000),
         memory_bytes_max: Some(2 << 30),
         drain_timeout: Duration::ZERO,
+        user: None,
+        group: None,
+        sandbox: Sandbox::Off,
     };
     let log = Log {
         level: log::LevelFilter::Debug,
