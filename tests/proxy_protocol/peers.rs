@@ -28,7 +28,7 @@ pub(super) fn free_address() -> SocketAddr {
 pub(super) fn haproxy(folder: &Path, address: SocketAddr, sections: &str) -> Program {
     let file = folder.join("haproxy.cfg");
     let text = format!(
-        "global\n  maxconn 200\n  nbthread 1\ndefaults\n  timeout connect 10s\n  timeout client 20s\n  timeout server 20s\n{sections}"
+        "global\n  noreuseport\n  maxconn 200\n  nbthread 1\ndefaults\n  timeout connect 10s\n  timeout client 20s\n  timeout server 20s\n{sections}"
     );
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new(HAPROXY);
