@@ -1,8 +1,20 @@
-//! Faults of the machine around it: a log that can't be written, nobody who reads it, backends that lie.
+//! Faults of the machine around it: a log that can't be written, nobody who reads it, backends that lie; and the drills, each a file here:
+//! `field` is where they take place, `subject` who is put to the test, `load` and `frame` the traffic, `oracle` what holds in the end,
+//! `report` where claims and figures go.
 
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+mod backends;
+mod field;
+mod frame;
+mod load;
+mod oracle;
+mod report;
+mod resets;
+mod slow;
+mod subject;
 
 use super::common::{Backend, Balancer, Config, Peer, Program, Signal, at_once, eventually, lb_command};
 

@@ -83,6 +83,16 @@ impl Process {
         Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
     }
 
+    /// The same to the nanosecond, of threads that live (proc(5), schedstat).
+    pub(crate) fn cpu_exact(self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten();
+        let used = tasks.filter_map(|task| {
+            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(used.sum())
+    }
+
     /// Processor time used while `span` passes.
     pub(crate) fn cpu_during(self, span: Duration) -> Duration {
         let before = self.cpu();
