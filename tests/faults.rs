@@ -7,14 +7,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 mod backends;
+mod changes;
 mod field;
 mod frame;
 mod load;
 mod oracle;
 mod report;
 mod resets;
+mod shortage;
 mod slow;
 mod subject;
+mod whole;
 
 use super::common::{Backend, Balancer, Config, Peer, Program, Signal, at_once, eventually, lb_command};
 

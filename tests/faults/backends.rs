@@ -217,10 +217,8 @@ fn new_sessions_pass_by(run: &mut Run, field: &Field) {
 
 /// A backend's FIN never arrives: the session ends all the same.
 fn fins_lost(run: &mut Run, field: &Field) {
-    let rules = Rules::set(
-        &field.backends[0],
-        &["output tcp sport 9001 tcp flags & fin == fin drop"],
-    );
+    let lost = "input ip saddr 10.231.8.21 tcp flags & fin == fin drop";
+    let rules = Rules::set(&field.balancer, &[lost]);
     let patience = Duration::from_secs(if run.is_long { 15 } else { 8 });
     let load = Load::start(field, Plan::held(9).patience(patience));
     load.wait_for_live(9);

@@ -19,7 +19,7 @@ use crate::common::{PATIENCE, eventually};
 
 /// New connections a turn: a listener's queue is no part of what is looked at.
 const OPENED_A_TURN: usize = 64;
-const TURN: Duration = Duration::from_millis(5);
+const TURN: Duration = Duration::from_millis(2);
 
 /// What the sessions do.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) at_once: usize,
     /// All in all; the load ends by itself after so many.
     pub(super) total: usize,
+    /// From one session's begin to the next one's; zero: as soon as there is room.
+    pub(super) every: Duration,
     /// Of each session; the next is sent when the last is back.
     pub(super) records: u32,
     /// Payloads of records, taken in turn.
@@ -48,6 +50,7 @@ impl Plan {
             target: Field::TARGET,
             at_once: count,
             total: count,
+            every: Duration::ZERO,
             records: u32::MAX,
             sizes: vec![64, 1500],
             pause: Duration::from_millis(100),
@@ -191,6 +194,18 @@ impl Load {
         });
     }
 
+    /// Whether so many were live at once within `patience`.
+    pub(super) fn wait_until_live(&self, count: usize, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while self.live() < count {
+            if Instant::now() > deadline {
+                return false;
+            }
+            crate::common::pass(Duration::from_millis(1));
+        }
+        true
+    }
+
     pub(super) fn so_far(&self) -> Outcome {
         self.shared.outcome.lock().unwrap().clone()
     }
@@ -248,6 +263,8 @@ struct Driver {
     poll: Poll,
     sessions: HashMap<usize, Session>,
     opened: usize,
+    /// No session begins before.
+    opens_at: Instant,
 }
 
 impl Driver {
@@ -259,6 +276,7 @@ impl Driver {
             poll,
             sessions: HashMap::new(),
             opened: 0,
+            opens_at: Instant::now(),
         }
     }
 
@@ -267,9 +285,11 @@ impl Driver {
         loop {
             let is_stopping = self.shared.is_stopping.load(SeqCst);
             for _ in 0..OPENED_A_TURN {
-                if is_stopping || self.sessions.len() >= self.plan.at_once || self.opened >= self.plan.total {
+                let is_full = self.sessions.len() >= self.plan.at_once || self.opened >= self.plan.total;
+                if is_stopping || is_full || Instant::now() < self.opens_at {
                     break;
                 }
+                self.opens_at += self.plan.every;
                 self.open();
             }
             if self.sessions.is_empty() && (is_stopping || self.opened >= self.plan.total) {
@@ -297,7 +317,8 @@ impl Driver {
                 Ok(stream) => stream,
                 Err(error) => panic!("a client's socket: {error}"),
             },
-            id: NEXT.fetch_add(1, SeqCst) as u64,
+            // Its first byte on the wire is 0, so that a backend can tell a record from what else it is sent.
+            id: (NEXT.fetch_add(1, SeqCst) as u64) << 8,
             begun: now,
             first_answer: None,
             out: Vec::new(),
@@ -319,7 +340,7 @@ impl Driver {
     }
 
     fn write_record(&self, session: &mut Session) {
-        let place = session.id as usize + session.number as usize;
+        let place = (session.id >> 8) as usize + session.number as usize;
         let size = self.plan.sizes[place % self.plan.sizes.len()];
         session.out.clear();
         session.sent = 0;
@@ -386,7 +407,7 @@ impl Driver {
             }
         }
         let is_last = session.number == self.plan.records;
-        if is_last && self.plan.finishes_early && session.id % 2 == 0 && !session.has_finished {
+        if is_last && self.plan.finishes_early && session.id >> 8 & 1 == 0 && !session.has_finished {
             return self.finish(session);
         }
         None
