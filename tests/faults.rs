@@ -10,6 +10,8 @@ mod backends;
 mod changes;
 mod field;
 mod frame;
+mod hostile;
+mod inside;
 mod load;
 mod oracle;
 mod report;

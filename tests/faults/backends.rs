@@ -182,8 +182,10 @@ fn t3_a_hung_backend_gets_no_new_session_and_those_it_has_go_on_when_it_wakes() 
 fn t4_a_blackholed_backend_costs_no_new_session_and_its_old_ones_end() {
     drill("T4", "blackhole; FIN lost; answers lost", EVERYBODY, |run, field| {
         let _servers = field.serve_all();
-        let mut setup = Setup::default();
-        setup.half_close_ms = run.size(1500, 5000) as u64;
+        let setup = Setup {
+            half_close_ms: run.size(1500, 5000) as u64,
+            ..Setup::default()
+        };
         let patience = run.size(3, 20);
         let bounded = setup.clone().bounded(field, run.subject, patience);
         let standing = Standing::start(field, run.subject, bounded.as_ref().unwrap_or(&setup));

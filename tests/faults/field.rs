@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::common::{Netns, Program, Signal, tcp_server, tell};
+use crate::common::{Netns, Program, Signal, has, tcp_server, tell};
 
 /// What the names of the namespaces begin with; the process's number follows.
 const PREFIX: &str = "lbf";
@@ -35,6 +35,9 @@ impl Field {
         static TIDY: Once = Once::new();
         if let Err(reason) = Netns::is_possible() {
             tell(&format!("{drill}: skipped: no network namespace: {reason}"));
+            return None;
+        }
+        if !has("nft", "nftables", drill) {
             return None;
         }
         TIDY.call_once(remove_left_behind);

@@ -184,6 +184,13 @@ impl Load {
         load.so_far()
     }
 
+    /// The same from where this process is.
+    pub(super) fn run_here(plan: Plan) -> Outcome {
+        let shared = Arc::new(Shared::default());
+        Driver::new(plan, Arc::clone(&shared)).run();
+        std::mem::take(&mut shared.outcome.lock().unwrap())
+    }
+
     pub(super) fn live(&self) -> usize {
         self.shared.live.load(SeqCst)
     }

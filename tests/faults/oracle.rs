@@ -30,8 +30,8 @@ pub(super) fn end(run: &mut Run, mut standing: Standing<'_>) -> Option<Closing> 
 
 /// The same of one that goes on, or of one that was started anew.
 pub(super) fn settle(run: &mut Run, standing: &Standing<'_>) {
-    standing.wait_for_no_sockets();
-    run.claim(true, "no socket left", "");
+    let left = standing.sockets_left();
+    run.claim(left == 0, "no socket left", left);
     let before = standing.before;
     let is_lb = run.is_lb();
     let back = |now: super::subject::Footprint| now.fds <= before.fds && now.pipes <= before.pipes;

@@ -141,7 +141,10 @@ impl Run {
     /// Something that must hold, in words; `seen` says more when it doesn't.
     pub(super) fn claim(&mut self, holds: bool, claim: &str, seen: impl std::fmt::Display) {
         if holds {
-            self.held.push(claim.to_owned());
+            // Of several rounds one line.
+            if !self.held.iter().any(|held| held == claim) {
+                self.held.push(claim.to_owned());
+            }
         } else {
             self.not_held.push(format!("{claim} (seen: {seen})"));
         }
@@ -155,15 +158,27 @@ impl Run {
     /// A figure of the book.
     pub(super) fn figure(&mut self, key: &str, value: f64) {
         let (_, what, unit, haproxy, nginx, goal) = BOOK.iter().find(|known| known.0 == key).unwrap();
-        self.figures.push(json!({
+        self.note(json!({
             "key": key, "what": what, "unit": unit, "value": rounded(value), "haproxy": haproxy, "nginx": nginx, "goal": goal,
         }));
     }
 
     /// Another figure, told for what it is.
     pub(super) fn told(&mut self, what: &str, value: f64, unit: &str) {
-        self.figures
-            .push(json!({ "what": what, "unit": unit, "value": rounded(value) }));
+        self.note(json!({ "what": what, "unit": unit, "value": rounded(value) }));
+    }
+
+    /// Of several rounds the worst is told: the least percent of what should be all, the most of anything else.
+    fn note(&mut self, figure: Value) {
+        let value = |figure: &Value| figure["value"].as_f64().unwrap_or_default();
+        let Some(old) = self.figures.iter_mut().find(|old| old["what"] == figure["what"]) else {
+            self.figures.push(figure);
+            return;
+        };
+        let is_share = figure["unit"] == "%" && figure["key"].is_string();
+        if (value(&figure) < value(old)) == is_share {
+            *old = figure;
+        }
     }
 
     /// The long form's number, or the short one's.

@@ -90,7 +90,8 @@ fn rate(run: &Run, field: &Field) -> f64 {
 /// Bytes that the balancer's sockets hold in the kernel, when they hold no more than a moment before.
 fn kernel_when_full(standing: &Standing<'_>) -> u64 {
     let mut last = 0;
-    loop {
+    // Autotuning goes on for as long as somebody reads; nobody does.
+    for _ in 0..60 {
         pass(Duration::from_millis(300));
         let now = kernel(standing);
         if now <= last + last / 100 {
@@ -98,6 +99,7 @@ fn kernel_when_full(standing: &Standing<'_>) -> u64 {
         }
         last = now;
     }
+    last
 }
 
 /// `r`, `w` and `f` of each socket's skmem: received, queued for sending, and set aside (ss(8)).

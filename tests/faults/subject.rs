@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
 
 use super::field::{BACKENDS, Field};
-use crate::common::{Balancer, Config, Http, Process, Program, Signal, children_of, eventually, lb_command};
+use crate::common::{Balancer, Config, Http, PATIENCE, Process, Program, Signal, children_of, eventually, lb_command};
 
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
@@ -233,7 +233,7 @@ impl<'f> Standing<'f> {
                 (standing.processes().len() >= 2).then_some(())
             });
         }
-        standing.wait_for_no_sockets();
+        standing.sockets_left();
         standing.before = standing.footprint();
         standing
     }
@@ -299,11 +299,16 @@ impl<'f> Standing<'f> {
         })
     }
 
-    /// Waits until there is none: those of checks come and go.
-    pub(super) fn wait_for_no_sockets(&self) {
-        eventually("no socket of the balancer is left", || {
-            (self.sockets() == 0).then_some(())
-        });
+    /// Waits until there is none: those of checks come and go. How many are left when nobody's patience is.
+    pub(super) fn sockets_left(&self) -> usize {
+        let until = Instant::now() + PATIENCE * if self.subject == Subject::Lb { 1 } else { 3 };
+        loop {
+            let left = self.sockets();
+            if left == 0 || Instant::now() > until {
+                return left;
+            }
+            crate::common::pass(Duration::from_millis(5));
+        }
     }
 
     /// Puts another setup in force; whether it was taken.
@@ -346,9 +351,12 @@ impl<'f> Standing<'f> {
 
     /// `kill -9`, all of it.
     pub(super) fn kill(&mut self) {
-        for process in self.processes().into_iter().rev() {
-            let pid = Pid::from_raw(i32::try_from(process.0).unwrap()).unwrap();
-            kill_process(pid, Signal::KILL).ok(); // a child may have gone by itself
+        // The number of one that has ended may be somebody else's by now.
+        if !self.program_mut().has_ended() {
+            for process in self.processes().into_iter().rev() {
+                let pid = Pid::from_raw(i32::try_from(process.0).unwrap()).unwrap();
+                kill_process(pid, Signal::KILL).ok(); // a child may have gone by itself
+            }
         }
         self.program_mut().wait();
         self.forget();

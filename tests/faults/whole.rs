@@ -128,7 +128,7 @@ fn lossy(run: &mut Run, field: &Field, loss: u32) {
         ["input", "output"].map(|way| format!("{way} meta iif != lo numgen random mod 1000 < {loss} drop"));
     let output = output.replace("iif", "oif");
     let percent = f64::from(loss) / 10.0;
-    let mut plan = Plan::short(20, run.size(60, 400)).patience(Duration::from_secs(60));
+    let mut plan = Plan::short(20, run.size(60, if loss < 200 { 400 } else { 60 })).patience(Duration::from_secs(60));
     plan.sizes = vec![100, 20_000, 65_537];
     plan.records = 2;
     let timed = |target| {
@@ -198,7 +198,7 @@ fn t26_every_byte_arrives_whatever_the_size_and_whoever_finishes_first() {
             let halves = Load::run(field, half);
             run.figure("B1", (count - halves.failed()) as f64 * 100.0 / count as f64);
             run.claim(halves.failed() == 0, "1 MiB up, FIN, 1 MiB down", halves.words());
-            let mut plan = Plan::short(16, run.size(200, 50_000));
+            let mut plan = Plan::short(16, run.size(200, 20_000));
             plan.finishes_early = true;
             plan.records = 2;
             // 24 bytes of a record are its head.
