@@ -25,6 +25,13 @@ impl Process {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    /// A zombie isn't.
+    pub(crate) fn is_alive(self) -> bool {
+        let status = self.read("status");
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+    }
+
     fn status_value(self, name: &str) -> Option<u64> {
         let status = self.read("status");
         let line = status

@@ -50,6 +50,8 @@ fn actor(peer: &Peer, resets_seen: &AtomicUsize) {
             peer.send_noise(1, BEFORE).wait_until_acknowledged().reset_now();
         }
         Some([b'w']) => {
+            // From now on the session stands: a client that resets before is forgotten at once, and meant to be.
+            peer.send(b"k");
             peer.expect_noise(2, BEFORE);
             if peer.is_reset_next() {
                 resets_seen.fetch_add(1, SeqCst);
@@ -79,7 +81,11 @@ fn fidelity(run: &mut Run, field: &Field, seen: &AtomicUsize) {
     field.clients.within(|| {
         for _ in 0..rounds {
             let client = Peer::connect(Field::TARGET);
-            client.send(b"w").send_noise(2, BEFORE).wait_until_acknowledged();
+            client
+                .send(b"w")
+                .expect(b"k")
+                .send_noise(2, BEFORE)
+                .wait_until_acknowledged();
             client.reset();
         }
     });

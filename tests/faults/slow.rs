@@ -127,18 +127,18 @@ fn t9_slow_writers_are_ended_when_they_are_silent_and_hold_nobody_up() {
         |run, field| {
             let _servers = field.serve_all();
             let setup = Setup {
-                idle_ms: run.size(1500, 5000) as u64,
+                idle_ms: run.size(4000, 9000) as u64,
                 ..Setup::default()
             };
             let standing = Standing::start(field, run.subject, &setup);
-            let count = run.size(150, 5000);
+            let count = run.size(100, 5000);
             let (slow, silent) = field.clients.within(|| {
                 let open = |count: usize| (0..count).map(|_| Peer::connect(Field::TARGET)).collect::<Vec<_>>();
                 (open(count), open(20))
             });
-            // A byte every third of the idle timeout: alive for as long as they like.
+            // A byte every quarter of the idle timeout: alive for as long as they like.
             let from = Instant::now();
-            let step = Duration::from_millis(setup.idle_ms / 3);
+            let step = Duration::from_millis(setup.idle_ms / 4);
             let mut slowest = Duration::ZERO;
             for _ in 0..5 {
                 field.clients.within(|| {

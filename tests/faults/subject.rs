@@ -349,16 +349,19 @@ impl<'f> Standing<'f> {
         }
     }
 
-    /// `kill -9`, all of it.
+    /// `kill -9`, all of it; back when it is gone, and not a moment later: somebody may start it again at once.
     pub(super) fn kill(&mut self) {
         // The number of one that has ended may be somebody else's by now.
         if !self.program_mut().has_ended() {
-            for process in self.processes().into_iter().rev() {
+            let processes = self.processes();
+            for process in processes.iter().rev() {
                 let pid = Pid::from_raw(i32::try_from(process.0).unwrap()).unwrap();
                 kill_process(pid, Signal::KILL).ok(); // a child may have gone by itself
             }
+            while !self.program_mut().has_ended() || processes.iter().any(|process| process.is_alive()) {
+                std::thread::yield_now();
+            }
         }
-        self.program_mut().wait();
         self.forget();
     }
 
