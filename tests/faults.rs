@@ -12,6 +12,7 @@ mod field;
 mod frame;
 mod hostile;
 mod inside;
+mod lies;
 mod load;
 mod oracle;
 mod report;

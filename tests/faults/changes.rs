@@ -286,7 +286,7 @@ fn cold<'f>(run: &mut Run, field: &'f Field) -> Standing<'f> {
             if std::net::TcpStream::connect_timeout(&Field::TARGET, Duration::from_secs(1)).is_ok() {
                 return Some(Instant::now());
             }
-            std::thread::yield_now();
+            pass(Duration::from_micros(200));
         }
         None
     });

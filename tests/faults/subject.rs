@@ -359,7 +359,7 @@ impl<'f> Standing<'f> {
                 kill_process(pid, Signal::KILL).ok(); // a child may have gone by itself
             }
             while !self.program_mut().has_ended() || processes.iter().any(|process| process.is_alive()) {
-                std::thread::yield_now();
+                crate::common::pass(Duration::from_micros(200));
             }
         }
         self.forget();
