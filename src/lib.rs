@@ -79,6 +79,7 @@
 //! | buffers in the kernel | `sys/socket.rs` towards backends, `sys/listen.rs` towards clients: the constants |
 //! | what the speed is measured with | `benches/compare/`: `case.rs`; the peers' settings: `scripts/bench/` |
 //! | what the policies are compared by | `benches/experiments/`: a module each; `policy.rs` has their configurations |
+//! | a fault and what must hold then | `tests/faults/`: a drill each; who is compared: `subject.rs`; what is told: `docs/reliability.md` |
 //! | a command of `lb` | what is typed: `cli/typed.rs`, `cli/examples.rs`; what it asks and prints: `cli/commands.rs` |
 //! | a metric | its name and words: `observe/metrics.rs`; where its figure comes from: `control/metrics.rs`; then `deploy/` |
 //! | when a replica is started or replaced | `elastic/managed/slot.rs`; when it goes: `kept.rs` |

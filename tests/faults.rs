@@ -1,8 +1,26 @@
-//! Faults of the machine around it: a log that can't be written, nobody who reads it, backends that lie.
+//! Faults of the machine around it: a log that can't be written, nobody who reads it, backends that lie; and the drills, each a file here:
+//! `field` is where they take place, `subject` who is put to the test, `load` and `frame` the traffic, `oracle` what holds in the end,
+//! `report` where claims and figures go.
 
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+mod backends;
+mod changes;
+mod field;
+mod frame;
+mod hostile;
+mod inside;
+mod lies;
+mod load;
+mod oracle;
+mod report;
+mod resets;
+mod shortage;
+mod slow;
+mod subject;
+mod whole;
 
 use super::common::{Backend, Balancer, Config, Peer, Program, Signal, at_once, eventually, lb_command};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -54,14 +54,24 @@ impl Closing {
 
 /// The command that runs `lb` in `folder`, where `lb.toml` is.
 pub(crate) fn lb_command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lb"));
+    let mut command = Command::new(built("lb", env!("CARGO_BIN_EXE_lb")));
     command.current_dir(folder);
     command
 }
 
+/// One of the package's programs: of the folder `LB_TEST_PROGRAMS` (release builds, for figures), else the one built with the tests.
+fn built(name: &str, debug: &str) -> PathBuf {
+    std::env::var_os("LB_TEST_PROGRAMS").map_or_else(|| debug.into(), |folder| Path::new(&folder).join(name))
+}
+
+/// The command that runs `client`.
+pub(crate) fn client_command() -> Command {
+    Command::new(built("client", env!("CARGO_BIN_EXE_client")))
+}
+
 /// A real echo backend: the program, and where it listens.
 pub(crate) fn tcp_server(arguments: &[&str]) -> (Program, SocketAddr) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcp_server"));
+    let mut command = Command::new(built("tcp_server", env!("CARGO_BIN_EXE_tcp_server")));
     command.args(arguments);
     let program = Program::captured(command);
     let line = program.line("listening on ");

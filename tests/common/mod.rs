@@ -21,11 +21,12 @@ use crossbeam_channel::after;
 use rustix::process::{Resource, Rlimit};
 
 pub(crate) use backend::{Backend, Blackhole, Refusing};
-pub(crate) use balancer::{Balancer, Closing, lb_command, tcp_server};
+pub(crate) use balancer::{Balancer, Closing, client_command, lb_command, tcp_server};
 pub(crate) use browser::Browser;
 pub(crate) use config::Config;
 pub(crate) use http::Http;
-pub(crate) use namespace::Namespace;
+pub(crate) use namespace::{Namespace, Netns};
+pub(crate) use noise::Noise;
 pub(crate) use peer::{Peer, exchanges_until, expect_refusal, greeted_by};
 pub(crate) use ports::free_ports;
 pub(crate) use proc::{Process, children_of, everybody};

@@ -47,6 +47,15 @@ impl Peer {
         }
     }
 
+    /// With so small a buffer for what comes, set before the connect: its window is never larger.
+    pub(crate) fn connect_small(address: SocketAddr, receive_bytes: usize) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(receive_bytes).unwrap();
+        let connected = socket.connect_timeout(&address.into(), PATIENCE);
+        connected.unwrap_or_else(|error| panic!("connect to {address}: {error}"));
+        Self::new(socket.into())
+    }
+
     /// `None`: a RST was there before connect(2) had returned.
     pub(crate) fn connect_unless_reset(address: SocketAddr) -> Option<Self> {
         match TcpStream::connect_timeout(&address, PATIENCE) {
@@ -222,6 +231,19 @@ impl Peer {
         taken
     }
 
+    /// Sends the noise of `seed` until that isn't possible any more, however long nobody takes it.
+    pub(crate) fn send_noise_until_end(&self, seed: u64) {
+        self.stream.set_write_timeout(None).unwrap();
+        let mut noise = Noise::new(seed);
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            noise.fill(&mut chunk);
+            if (&self.stream).write_all(&chunk).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Sends until that isn't possible any more: the other side has gone.
     pub(crate) fn send_until_end(&self) -> &Self {
         self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -376,6 +398,22 @@ impl Peer {
     pub(crate) fn take_unless_reset(&self) -> Option<[u8; 1]> {
         let mut byte = [0];
         matches!(self.read(&mut byte), Ok(1)).then_some(byte)
+    }
+
+    /// Whether the next thing that comes is RST, and not a byte or FIN.
+    pub(crate) fn is_reset_next(&self) -> bool {
+        matches!(self.read(&mut [0; 64]), Err(error) if error.kind() == ErrorKind::ConnectionReset)
+    }
+
+    /// Whether FIN or RST is there already; nothing is waited for, no byte is taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let seen = self.stream.peek(&mut [0; 1]);
+        self.stream.set_nonblocking(false).unwrap();
+        match seen {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
     }
 
     /// Sends back all that comes, until FIN or RST.

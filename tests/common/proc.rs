@@ -25,6 +25,13 @@ impl Process {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    /// A zombie isn't.
+    pub(crate) fn is_alive(self) -> bool {
+        let status = self.read("status");
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+    }
+
     fn status_value(self, name: &str) -> Option<u64> {
         let status = self.read("status");
         let line = status
@@ -81,6 +88,16 @@ impl Process {
             .map(|ticks| ticks.parse::<u64>().unwrap())
             .sum();
         Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap()
+    }
+
+    /// The same to the nanosecond, of threads that live (proc(5), schedstat).
+    pub(crate) fn cpu_exact(self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.0)).into_iter().flatten();
+        let used = tasks.filter_map(|task| {
+            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(used.sum())
     }
 
     /// Processor time used while `span` passes.
