@@ -1,0 +1,22 @@
+# shellcheck shell=bash disable=SC2154
+# WebSocket: the Autobahn test suite's own cases, driven by kosoku, against two echo servers (Python's websockets).
+
+group_websocket() {
+    local python=target/compat/venv/bin/python ports=() port which
+    if [[ ! -x target/compat/venv/bin/kosoku ]]; then
+        skipped WebSocket "the Autobahn cases" "not there: kosoku and websockets in target/compat/venv (--install gets them)"
+        return 0
+    fi
+    for which in 1 2; do
+        free_port port
+        WEBSOCKETS_MAX_FRAGMENTS=1000000 start "websocket-$which" "$port" "$python" scripts/compat/websocket_echo.py "$port"
+        ports+=("$port")
+    done
+    balance websocket "${ports[@]}"
+    both WebSocket "the Autobahn test suite's 517 cases, by kosoku" websocket_cases
+}
+
+websocket_cases() {
+    timeout 800 "$downloads/venv/bin/kosoku" -p 2 -o report "127.0.0.1:$1" >log 2>&1 || true
+    python3 "$parts/websocket_report.py" report/index.json
+}
