@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 command_line="scripts/compat.sh $*"
-all_groups=(http redis postgres iperf3 websocket)
+all_groups=(http redis postgres iperf3 websocket ssh sip mariadb mqtt dns mail tcp)
 groups=()
 quick=no
 install=no

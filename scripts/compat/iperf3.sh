@@ -10,11 +10,14 @@ group_iperf3() {
     balance iperf3 "$port"
     both iperf3 "to the server, $seconds s" iperf -t "$seconds"
     both iperf3 "from the server (-R)" iperf -t "$seconds" -R
-    both iperf3 "both ways at once (--bidir)" iperf -t "$seconds" --bidir
     if [[ $quick == yes ]]; then return 0; fi
     both iperf3 "8 streams (-P 8)" iperf -t "$seconds" -P 8
     both iperf3 "8 streams from the server (-P 8 -R)" iperf -t "$seconds" -P 8 -R
     both iperf3 "exactly 4 GB (-n)" iperf -n 4000000000
+    # iperf3 knows its two connections by the order in which they arrive: lb with one worker keeps that, with more it may change.
+    workers=1
+    balance iperf3-one-worker "$port"
+    both iperf3 "both ways at once (--bidir), lb with workers = 1" iperf -t "$seconds" --bidir
 }
 
 iperf() {
@@ -28,7 +31,11 @@ iperf() {
         sleep 0.1
         [[ $try != 50 ]]
     done
-    note "$(awk '/receiver/ && (/SUM/ || !/SUM/) { line[/SUM/ ? "sum" : "one"] = line[/SUM/ ? "sum" : "one"] (line[/SUM/ ? "sum" : "one"] ? " + " : "") rate($0) } END { print (line["sum"] ? line["sum"] : line["one"]) " Gbit/s" } function rate(s) { match(s, /[0-9.]+ Gbits/); return substr(s, RSTART, RLENGTH - 6) }' log)"
+    # One line a direction; with several streams, that of their sum.
+    note "$(awk '/receiver/ { is_sum = /SUM/; match($0, /[0-9.]+ Gbits/); rate = substr($0, RSTART, RLENGTH - 6)
+        if (is_sum && !sums++) all = rate; else if (is_sum || !sums) all = all (all ? " + " : "") rate } END { print all " Gbit/s" }' log)"
     grep -q 'iperf Done' log
+    # A direction without a byte is none.
+    if grep receiver log | grep -q ' 0.00 Bytes'; then cat log >&2; return 1; fi
     echo "done"
 }

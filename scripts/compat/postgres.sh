@@ -114,13 +114,12 @@ pg_backup() {
 pg_regress_all() {
     local out=$work/pg/regress/out failed
     rm -rf "$out"
-    mkdir "$out"
-    if ((EUID == 0)); then chown postgres "$out"; fi
+    mkdir -p "$out/results"
+    if ((EUID == 0)); then chown -R postgres "$out"; fi
     timeout 800 /usr/lib/postgresql/15/lib/pgxs/src/test/regress/pg_regress --host=127.0.0.1 --port="$1" --user=postgres --bindir=/usr/lib/postgresql/15/bin \
         --dlpath="$work/pg/lib" --inputdir="$work/pg/regress" --outputdir="$out" --schedule="$work/pg/regress/parallel_schedule" --max-connections=20 >log 2>&1 || true
     sed -E 's/ +[0-9]+ ms//; s/^test (\S+)/\1/' log | grep -E '\.\.\. ' | sed 's/^ *//'
     failed=$(sed -nE 's/^(test)? +(\S+) +\.\.\. FAILED.*/\2/p' log | paste -sd' ')
     if [[ -s $out/regression.diffs ]]; then cp "$out/regression.diffs" "$work/regression-$1.diffs"; fi
-
     printf '%s tests pass of %s; fail: %s\n' "$(grep -c '\.\.\. ok' log)" "$(grep -cE '\.\.\. (ok|FAILED)' log)" "${failed:-none}"
 }
