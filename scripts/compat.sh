@@ -6,15 +6,15 @@
 #   scripts/compat.sh --quick            a look at HTTP, redis, PostgreSQL and iperf3, under a minute
 #   scripts/compat.sh --only redis,ssh   of: redis postgres http websocket iperf3 ssh sip mariadb mqtt dns mail tcp
 #   scripts/compat.sh --lb PATH          this lb, instead of building one
-#   scripts/compat.sh --write            puts the table into docs/compatibility.md
+#   scripts/compat.sh --write            puts the table into docs/compatibility.md (with --only: those rows anew, the others as they were)
 #   scripts/compat.sh --keep             leaves the temporary folder with all outputs and logs
 #
 # Whatever it starts is its own: free ports of 127.0.0.1, a temporary folder, stopped by process id at the end.
 # The cases are in scripts/compat/, what each proves in docs/compatibility.md.
+# shellcheck disable=SC2034 # the harness reads what is set here
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-command_line="scripts/compat.sh $*"
 all_groups=(http redis postgres iperf3 websocket ssh sip mariadb mqtt dns mail tcp)
 groups=()
 quick=no

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2016,SC2034,SC2154
 # What scripts/compat.sh plays with: processes with an end, lb in front of them, and `both`, which runs a case twice and compares.
 # Sourced by compat.sh only. A case is a function that gets a port, works in an empty folder of its own, prints what must be the
 # same either way (the last line of it stands in the table), tells by `note` what may differ (rates), and fails by its exit status.
@@ -13,8 +13,8 @@ begin() {
     failures=0
     ran=0
     skips=0
-    : >"$work/rows"
     : >"$work/counted"
+    mkdir -p "$downloads/results" # the newest of each group, for the page
     trap finish EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
@@ -151,7 +151,7 @@ both() {
 
 row() {
     printf '%s | %s | %s | %s | %s\n' "$@"
-    printf '| %s | %s | %s | %s | %s |\n' "${@//|/\\|}" >>"$work/rows"
+    printf '| %s | %s | %s | %s | %s |\n' "${@//|/\\|}" >>"$work/$group.rows"
 }
 
 # needs PROTOCOL PROGRAM:PACKAGE…: is all there? What isn't makes a row that says so, and the group ends.
@@ -180,6 +180,8 @@ has() {
 }
 
 group_begin() {
+    : >"$work/$group.rows"
+    : >"$work/$group.counted"
     PATH="$PATH:/usr/sbin:/sbin"
     services=()
     extra=
@@ -197,8 +199,13 @@ group_end() {
             { match($0, /"bytes_to_backend":[0-9]+/); to += substr($0, RSTART + 19, RLENGTH - 19)
               match($0, /"bytes_to_client":[0-9]+/); from += substr($0, RSTART + 18, RLENGTH - 18) }
             END { printf "| %s | %d | %.1f MB | %.1f MB | %s | %s |\n", name, NR, to / 1e6, from / 1e6, ends, warnings }
-        ' "$work/$name.access" >>"$work/counted"
+        ' "$work/$name.access" >>"$work/$group.counted"
     done
+    cat "$work/$group.counted" >>"$work/counted"
+    if [[ $quick == no ]]; then
+        cp "$work/$group.rows" "$work/$group.counted" "$downloads/results/"
+        date -u '+%F %H:%M' >"$downloads/results/$group.date"
+    fi
 }
 
 version_of() {
@@ -206,38 +213,33 @@ version_of() {
 }
 
 summary() {
-    {
-        echo '| protocol | what ran | directly | through lb | same? |'
-        echo '|---|---|---|---|---|'
-        cat "$work/rows"
-        echo
-        echo 'What `lb` counted meanwhile:'
-        echo
-        echo '| service | connections | to backends | to clients | how they ended | warnings in its log |'
-        echo '|---|--:|--:|--:|---|--:|'
-        cat "$work/counted"
-    } >"$work/tables"
-    echo
-    sed -n '/^What/,$p' "$work/tables"
-    echo
-    echo "$ran compared, $failures not the same, $skips skipped"
+    printf '\nWhat lb counted meanwhile: service, connections, to backends, to clients, how they ended, warnings in its log\n'
+    sed 's/^| //; s/ |$//' "$work/counted"
+    printf '\n%s compared, %s not the same, %s skipped, %s s\n' "$ran" "$failures" "$skips" "$SECONDS"
     if [[ $write == yes ]]; then write_page; fi
     if ((failures)); then return 1; fi
 }
 
-# The tables go between the marker lines of docs/compatibility.md; its words stay as they are.
+# The newest results of every group go between the marker lines of docs/compatibility.md; its words stay as they are.
 write_page() {
-    local page=docs/compatibility.md
+    local page=docs/compatibility.md group results=() dates=()
+    for group in "${all_groups[@]}"; do
+        if [[ -e $downloads/results/$group.rows ]]; then
+            results+=("$downloads/results/$group")
+            dates+=("$(<"$downloads/results/$group.date")")
+        fi
+    done
+    mapfile -t dates < <(printf '%s\n' "${dates[@]}" | sort)
     {
         sed '/^<!-- begin/q' "$page"
-        echo
-        printf '%s, %s, %s GiB, %s, %s. %s (%s). `%s`: %s compared, %s not the same, %s skipped, %s min.\n\n' "$(date -u +%F)" \
-            "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(awk '/MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)" \
-            "$(. /etc/os-release && echo "$PRETTY_NAME")" "Linux $(uname -r)" "$("$lb" --version)" "$(git rev-parse --short HEAD)" "${command_line% }" \
-            "$ran" "$failures" "$skips" "$(((SECONDS + 30) / 60))"
+        printf '\n`%s`, %s to %s UTC; %s, %s cores of %s, %s GiB, %s, Linux %s.\n' "scripts/compat.sh --write" "${dates[0]}" "${dates[-1]}" \
+            "$("$lb" --version)" "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" \
+            "$(awk '/MemTotal/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)" "$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)" "$(uname -r)"
         versions
-        echo
-        cat "$work/tables"
+        printf '\n| protocol | what ran | directly | through lb | same? |\n|---|---|---|---|---|\n'
+        cat "${results[@]/%/.rows}"
+        printf '\nWhat `lb` counted meanwhile:\n\n| service | connections | to backends | to clients | how they ended | warnings in its log |\n|---|--:|--:|--:|---|--:|\n'
+        cat "${results[@]/%/.counted}"
         echo
         sed -n '/^<!-- end/,$p' "$page"
     } >"$work/page"

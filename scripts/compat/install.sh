@@ -36,7 +36,7 @@ install_tools() {
 }
 
 install_packages() {
-    local policy=/usr/sbin/policy-rc.d made=no
+    local policy=/usr/sbin/policy-rc.d made=no package
     if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
         echo "skipped: installing $*: needs Debian's apt-get, as root" >&2
         return 0
@@ -53,9 +53,16 @@ install_packages() {
     fi
     if [[ $made == yes ]]; then rm -f $policy; fi
     # Nor at the next boot.
-    if command -v systemctl >/dev/null; then
-        systemctl disable --quiet redis-server nginx postgresql ssh mariadb mosquitto iperf3 2>/dev/null || true
-    fi
+    if ! command -v systemctl >/dev/null; then return 0; fi
+    for package in "$@"; do
+        case $package in
+            redis-server | mosquitto) systemctl disable --quiet "$package.service" || true ;;
+            nginx-light) systemctl disable --quiet nginx.service || true ;;
+            postgresql-15) systemctl disable --quiet postgresql.service || true ;;
+            openssh-server) systemctl disable --quiet ssh.service || true ;;
+            mariadb-server) systemctl disable --quiet mariadb.service || true ;;
+        esac
+    done
 }
 
 # Debian's sources by apt, with lists of its own, so that the system's apt stays as it is.
@@ -66,7 +73,7 @@ install_sources() {
     echo "getting redis's and PostgreSQL's sources, for their tests, into target/compat"
     mkdir -p "$folder/lists/partial"
     local release
-    release=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     for name in "debian $release" "debian $release-updates" "debian-security $release-security"; do
         echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/$name main"
     done >"$folder/sources.list"

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # iperf3: bulk one way, the other, both at once, 8 streams. It counts bytes and doesn't look at them.
 
 group_iperf3() {

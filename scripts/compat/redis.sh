@@ -63,11 +63,11 @@ redis_blocking() {
     cat popped
     timeout 30 redis-cli -p "$1" blpop queue 2
     ((EPOCHSECONDS - begun >= 1))
-    timeout 30 redis-cli -p "$1" xread block 20000 streams s '$' >read &
+    timeout 30 redis-cli -p "$1" xread block 20000 streams s '$' >got &
     until redis-cli -p "$1" client list | grep -q cmd=xread; do sleep 0.02; done
     redis-cli -p "$1" xadd s 1-1 field word
     wait "$!"
-    cat read
+    cat got
     redis-cli -p "$1" del s
     echo "served, timed out, served"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # SIP over TCP: sipp's own caller and callee.
 
 group_sip() {

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2029,SC2154
 # ssh with an sshd, keys and a configuration of its own: rsync, scp, pipes, forwarded ports.
 
 group_ssh() {
@@ -7,7 +7,7 @@ group_ssh() {
     mkdir -p "$work/ssh"
     chmod 700 "$work/ssh"
     # Where sshd as root wants to jail what isn't logged in yet; Debian's unit makes it.
-    if ((EUID == 0)); then mkdir -p -m 755 /run/sshd; fi
+    if ((EUID == 0)); then mkdir -p /run/sshd; fi
     ssh-keygen -q -t ed25519 -N '' -f "$work/ssh/host"
     ssh-keygen -q -t ed25519 -N '' -f "$work/ssh/user"
     cp "$work/ssh/user.pub" "$work/ssh/authorized"
@@ -38,8 +38,8 @@ ssh_command() {
 
 ssh_pipe() {
     head -c 200000000 "$work/tree/big" | ssh -F "$work/ssh/config" -p "$1" there 'cat' | sha256sum
-    head -c 200000000 "$work/tree/big" | ssh -F "$work/ssh/config" -p "$1" there 'sha256sum' >there
-    [[ $(<there) == "$(head -c 200000000 "$work/tree/big" | sha256sum)" ]]
+    head -c 200000000 "$work/tree/big" | ssh -F "$work/ssh/config" -p "$1" there 'sha256sum' >sum
+    [[ $(<sum) == "$(head -c 200000000 "$work/tree/big" | sha256sum)" ]]
     echo "the same bytes"
 }
 

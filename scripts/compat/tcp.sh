@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # TCP's own corners, as programs use them: half-close either way, reset, an urgent byte, one byte at a time.
 
 group_tcp() {
