@@ -194,7 +194,7 @@ group_end() {
     stop_all
     local name ends
     for name in "${services[@]}"; do
-        ends=$(grep -o '"end":"[a-z_]*"' "$work/$name.access" | sed 's/"end":"\(.*\)"/\1/' | sort | uniq -c | awk '{ printf "%s%s %s", (NR > 1 ? ", " : ""), $2, $1 }')
+        ends=$({ grep -o '"end":"[a-z_]*"' "$work/$name.access" || true; } | sed 's/"end":"\(.*\)"/\1/' | sort | uniq -c | awk '{ printf "%s%s %s", (NR > 1 ? ", " : ""), $2, $1 }')
         awk -v name="$name" -v ends="$ends" -v warnings="$(grep -cE ' (WARN|ERROR) *\]' "$work/lb-$name.log" || true)" '
             { match($0, /"bytes_to_backend":[0-9]+/); to += substr($0, RSTART + 19, RLENGTH - 19)
               match($0, /"bytes_to_client":[0-9]+/); from += substr($0, RSTART + 18, RLENGTH - 18) }

@@ -86,10 +86,8 @@ redis_pubsub() {
 }
 
 redis_bench() {
-    local count=100000
-    if [[ $quick == yes ]]; then count=20000; fi
     redis-cli -p "$1" flushall
-    timeout 300 redis-benchmark -p "$1" -n "$count" -c 50 -P 16 -d 256 -r 1000 --csv >figures
+    timeout 300 redis-benchmark -p "$1" -n 20000 -c 50 -P 16 -d 256 -r 1000 --csv >figures
     cut -d, -f1 figures
     note "SET $(awk -F'"' '$2 == "SET" { printf "%.0f", $4 / 1000 }' figures)k/s"
     printf '%s commands without an error\n' "$(($(wc -l <figures) - 1))"
@@ -112,7 +110,7 @@ redis_replica() {
     local port=$(($1 < 20000 ? $1 + 10000 : $1 - 9000)) pid
     redis-cli -p "$1" flushall
     redis-cli -p "$1" debug populate 50000 before 200
-    redis-server --port "$port" --bind 127.0.0.1 --save "" --dir . --replicaof "127.0.0.1 $1" >replica.log 2>&1 &
+    redis-server --port "$port" --bind 127.0.0.1 --save "" --dir . --enable-debug-command yes --replicaof "127.0.0.1 $1" >replica.log 2>&1 &
     pid=$!
     # shellcheck disable=SC2064
     trap "kill $pid" EXIT
