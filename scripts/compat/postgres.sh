@@ -120,6 +120,7 @@ pg_regress_all() {
         --dlpath="$work/pg/lib" --inputdir="$work/pg/regress" --outputdir="$out" --schedule="$work/pg/regress/parallel_schedule" --max-connections=20 >log 2>&1 || true
     sed -E 's/ +[0-9]+ ms//; s/^test (\S+)/\1/' log | grep -E '\.\.\. ' | sed 's/^ *//'
     failed=$(sed -nE 's/^(test)? +(\S+) +\.\.\. FAILED.*/\2/p' log | paste -sd' ')
-    if [[ -s $out/regression.diffs ]]; then cp "$out/regression.diffs" "$work/regression-$1.diffs"; fi
+    # What those print instead is to be the same too.
+    if [[ -s $out/regression.diffs ]]; then grep -vE '^(---|\+\+\+|diff) ' "$out/regression.diffs" | sha256sum; fi
     printf '%s tests pass of %s; fail: %s\n' "$(grep -c '\.\.\. ok' log)" "$(grep -cE '\.\.\. (ok|FAILED)' log)" "${failed:-none}"
 }
