@@ -92,7 +92,7 @@ install_sources() {
     done
     # Headers for regress.so, taken out of the package: it would bring a whole compiler along.
     if [[ ! -d target/compat/postgresql-headers ]]; then
-        if (cd "$folder" && apt-get download -qq postgresql-server-dev-15 && dpkg-deb -x postgresql-server-dev-15_*.deb headers); then
+        if (cd "$folder" && apt-get -o APT::Sandbox::User=root download -qq postgresql-server-dev-15 && dpkg-deb -x postgresql-server-dev-15_*.deb headers); then
             mv "$folder/headers" target/compat/postgresql-headers
         else
             echo "skipped: the headers of PostgreSQL: apt-get download postgresql-server-dev-15 failed" >&2
