@@ -115,7 +115,7 @@ both() {
         mkdir -p "$work/$id/$side"
         # A shell of its own: errors end it, and when the time is over timeout ends all that it began.
         # shellcheck disable=SC2016
-        NOTE=$work/$id/$side.note timeout --kill-after=10 "${limit:-900}" bash -euo pipefail -c 'cd "$1"; shift; "$@"' - \
+        NOTE=$work/$id/$side.note timeout --kill-after=10 "$limit" bash -euo pipefail -c 'cd "$1"; shift; "$@"' - \
             "$work/$id/$side" "$function" "$port" "$@" >"$work/$id/$side.out" 2>"$work/$id/$side.err" </dev/null &
         running=$!
         local code=0
@@ -186,6 +186,7 @@ group_begin() {
     services=()
     extra=
     workers=0
+    limit=900
     by_design=
 }
 
