@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2034,SC2154
 # WebSocket: the Autobahn test suite's own cases, driven by kosoku, against two echo servers (Python's websockets).
 
 group_websocket() {
@@ -13,10 +13,11 @@ group_websocket() {
         ports+=("$port")
     done
     balance websocket "${ports[@]}"
+    limit=1800
     both WebSocket "the Autobahn test suite's 517 cases, by kosoku" websocket_cases
 }
 
 websocket_cases() {
-    timeout 800 "$downloads/venv/bin/kosoku" -p 2 -o report "127.0.0.1:$1" >log 2>&1 || true
+    timeout 1700 "$downloads/venv/bin/kosoku" -p 2 -o report "127.0.0.1:$1" >log 2>&1 || true
     python3 "$parts/websocket_report.py" report/index.json
 }
