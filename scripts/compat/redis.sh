@@ -33,10 +33,13 @@ group_redis() {
             --enable-protected-configs yes --enable-debug-command yes --enable-module-command yes
     done
     extra='idle_timeout = "1h"'
+    # It goes by the order in which commands on different connections arrive ("BRPOPLPUSH with multiple blocked clients" waits for good
+    # when that changes), and two threads don't keep it.
+    workers=1
     balance redis-suite "$through"
     direct_port=$direct
     limit=1800
-    both redis "its own test suite, external mode, without \`slow\`" redis_suite
+    both redis "its own test suite, external mode, without \`slow\`, lb with workers = 1" redis_suite
 }
 
 redis_cli() {
