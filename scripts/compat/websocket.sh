@@ -1,0 +1,27 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# WebSocket: the Autobahn test suite's own cases, driven by kosoku, against two echo servers (Python's websockets).
+
+group_websocket() {
+    local python=target/compat/venv/bin/python ports=() port which
+    if [[ ! -x target/compat/venv/bin/kosoku ]]; then
+        skipped WebSocket "the Autobahn cases" "not there: kosoku and websockets in target/compat/venv (--install gets them)"
+        return 0
+    fi
+    for which in 1 2; do
+        free_port port
+        WEBSOCKETS_MAX_FRAGMENTS=1000000 start "websocket-$which" "$port" "$python" scripts/compat/websocket_echo.py "$port"
+        ports+=("$port")
+    done
+    balance websocket "${ports[@]}"
+    # The runner knows none of them by what they are about: 9 is bulk, 12 and 13 compression.
+    both WebSocket "Autobahn's cases 1 to 7 and 10: framing, pings, fragments, UTF-8, closing" websocket_cases -x '9.*' -x '12.*' -x '13.*'
+    limit=1800
+    both WebSocket "Autobahn's cases 9, 12 and 13: messages up to 16 MiB, permessage-deflate" websocket_cases -i '9.*' -i '12.*' -i '13.*'
+}
+
+websocket_cases() {
+    local port=$1
+    shift
+    timeout 1700 "$downloads/venv/bin/kosoku" "$@" -p 2 -o report "127.0.0.1:$port" >log 2>&1 || true
+    python3 "$parts/websocket_report.py" report/index.json
+}
