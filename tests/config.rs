@@ -220,7 +220,7 @@ fn the_commented_keys_of_lb_toml_show_their_defaults() {
     let (explicit, count) = uncommented(|name| !without.contains(&name) && !others.contains(&name));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lb.toml");
     assert_eq!(parsed(&explicit), config::load(&path).expect("a good file"));
-    assert_eq!(count, 29);
+    assert_eq!(count, 31);
 }
 
 #[test]

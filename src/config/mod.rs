@@ -39,10 +39,11 @@ pub use listed::listed;
 pub use load::load;
 pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
+pub use runtime::{Runtime, Sandbox};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
-    Health, History, Listed, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash, Runtime,
-    Sandbox, Scale, Service, Sticky,
+    Health, History, Listed, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash, Scale, Service,
+    Sticky,
 };
 
 use problems::Findings;

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::fence::{Access, Limits};
+use super::runtime::Runtime;
 use crate::types::HttpUrl;
 
 /// A whole, valid `lb.toml`.
@@ -43,36 +44,6 @@ impl Config {
         let managed = self.services.iter().filter_map(|service| service.managed.as_ref());
         managed.map(Managed::processes_max).sum()
     }
-}
-
-/// `[runtime]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Runtime {
-    /// Worker threads; `None` (0 in the file) = one per core. At most [`WORKERS_MAX`](super::WORKERS_MAX).
-    pub workers: Option<u16>,
-    /// Live sessions; `None` (0 in the file) = as many as the file-descriptor limit can carry.
-    pub connections_max: Option<u32>,
-    /// What lb may take of the machine's memory, in bytes; `None` (0 in the file) = what its control group allows, if that has a limit.
-    pub memory_bytes_max: Option<u64>,
-    /// How long a shutdown, or a removed backend, waits for its sessions.
-    pub drain_timeout: Duration,
-    /// Who lb is as soon as its ports are open, by name or number; `None` = whoever started it.
-    pub user: Option<String>,
-    /// Its only group; `None` = the user's own. Only with `user`.
-    pub group: Option<String>,
-    /// `sandbox`.
-    pub sandbox: Sandbox,
-}
-
-/// Whether lb shuts itself in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sandbox {
-    /// As far as the kernel lets it.
-    On,
-    /// Not at all.
-    Off,
-    /// Wholly, or it doesn't start.
-    Required,
 }
 
 /// `[log]`.

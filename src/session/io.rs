@@ -88,8 +88,8 @@ pub trait Socket: Sized + Debug {
     fn unacknowledged_bytes(&self) -> u64;
     /// Whether the peer's kernel has been heard within `span`, if there is something it should have said.
     fn outstanding(&self, span: Duration) -> Outstanding;
-    /// Has the kernel ask, from now on, whether a silent peer is still there.
-    fn keep_alive(&mut self);
+    /// Has the kernel ask, from now on, whether a peer that is silent for some times this span is still there.
+    fn keep_alive(&mut self, peer_timeout: Duration);
     /// Closes in order: what was written still arrives, then FIN.
     fn close(self);
 }

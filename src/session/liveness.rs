@@ -61,8 +61,9 @@ impl Liveness {
         };
         if !self.is_kept_alive {
             self.is_kept_alive = true;
-            client.socket.keep_alive();
-            backend.socket.keep_alive();
+            let peer_timeout = options.peer_timeout.unwrap_or(pause);
+            client.socket.keep_alive(peer_timeout);
+            backend.socket.keep_alive(peer_timeout);
         }
         let of_client = look_at(client, &mut self.silent.0, pause);
         let of_backend = look_at(backend, &mut self.silent.1, pause);

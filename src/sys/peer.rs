@@ -7,12 +7,8 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::socket::optional;
 
-/// A peer that says nothing is asked whether it is there after so long (`TCP_KEEPIDLE`, tcp(7)) ...
-const ALIVE_AFTER: Duration = Duration::from_secs(45);
-/// ... so many times ...
+/// How often a peer that says nothing is asked whether it is there.
 const ALIVE_ASKS: u32 = 4;
-/// ... at this distance: it is found gone after 65 s.
-const ALIVE_PAUSE: Duration = Duration::from_secs(5);
 /// Probes of a closed window that a peer who is there has surely answered one of, though they are many seconds apart.
 const WINDOW_PROBES: u8 = 3;
 
@@ -36,11 +32,13 @@ impl Acknowledgements {
     }
 }
 
-/// From now on the kernel asks a peer that says nothing whether it is there, and ends the connection if it isn't.
-pub fn keep_alive(socket: impl AsFd) {
+/// From now on the kernel asks a peer that has said nothing for twice `peer_timeout` whether it is there, four times within another
+/// one, and then ends the connection (`TCP_KEEPIDLE`, tcp(7)): 60 s with the default. It counts in seconds.
+pub fn keep_alive(socket: impl AsFd, peer_timeout: Duration) {
+    let pause = peer_timeout.checked_div(ALIVE_ASKS).unwrap_or(peer_timeout);
     let asks = TcpKeepalive::new()
-        .with_time(ALIVE_AFTER)
-        .with_interval(ALIVE_PAUSE)
+        .with_time(peer_timeout.saturating_mul(2))
+        .with_interval(pause.max(Duration::from_secs(1)))
         .with_retries(ALIVE_ASKS);
     optional("SO_KEEPALIVE", SockRef::from(&socket).set_tcp_keepalive(&asks));
 }

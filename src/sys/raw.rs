@@ -1,19 +1,17 @@
-//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, how a thread is scheduled, which calls it may make, and
-//! what a child does between fork and exec.
+//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, how a thread is scheduled, which calls it may make; and
+//! (in `child`) what a child does between fork and exec.
+
+mod child;
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::ptr;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::ioctl::{Getter, Opcode, ioctl};
-use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal, setsid};
 
 use super::peer::Acknowledgements;
+pub use child::bind_to_caller;
 
 /// `SIOCOUTQ` of `linux/sockios.h`, the same number as `TIOCOUTQ` of `asm-generic/ioctls.h`.
 const SIOCOUTQ: Opcode = 0x5411;
@@ -167,50 +165,6 @@ pub(super) fn install_filter(program: &[seccompiler::sock_filter]) -> io::Result
         Ok(())
     } else {
         Err(io::Error::last_os_error())
-    }
-}
-
-/// The child that `command` becomes lives in a session of its own, begins with no signal blocked or ignored, and is killed when the
-/// calling thread ends, however that ends (`PR_SET_PDEATHSIG`, prctl(2); signal(7)). It fails to start if the caller is gone already.
-#[allow(unsafe_code)]
-pub fn bind_to_caller(command: &mut Command) {
-    let parent = getpid();
-    let bind = move || {
-        forget_signals()?;
-        setsid()?;
-        // After the user was changed, which would undo it (prctl(2)): std calls this last, just before exec.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid() == Some(parent) {
-            Ok(())
-        } else {
-            Err(io::Error::from(Errno::SRCH))
-        }
-    };
-    // SAFETY: between fork and exec only what is async-signal-safe may run (signal-safety(7)): the closure makes plain system calls,
-    // reads two integers, allocates nothing, takes no lock, and an io::Error of an errno is an integer too.
-    unsafe {
-        command.pre_exec(bind);
-    }
-}
-
-/// Every signal does what it does by default, and none is blocked.
-#[allow(unsafe_code)]
-fn forget_signals() -> io::Result<()> {
-    for number in 1..=64 {
-        // SAFETY: SIG_DFL is a valid disposition, no handler of ours is needed any more, and a number that can't be changed (SIGKILL,
-        // SIGSTOP, the two of the threads' library) is refused without an effect.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
-    }
-    let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: the set is ours and written before it is read; no old one is asked for.
-    let outcome = unsafe {
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut())
-    };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(outcome))
     }
 }
 

@@ -198,9 +198,9 @@ impl Socket for RealSocket {
         }
     }
 
-    fn keep_alive(&mut self) {
+    fn keep_alive(&mut self, peer_timeout: Duration) {
         if let Some(socket) = &self.0 {
-            sys::keep_alive(socket);
+            sys::keep_alive(socket, peer_timeout);
         }
     }
 

@@ -218,7 +218,7 @@ fn a_reload_brings_the_section_changes_it_and_takes_it_away() {
     let other = folder.path().join("other.toml");
     put(&one, &toml(&[&a]));
     put(&other, &toml(&[&b]));
-    let bare = Config::with_backends(&[("own", own.address())]);
+    let bare = Config::with_backends(&[("own", own.address())]).runtime("workers = 2\nsandbox = \"off\""); // it opens a folder that it doesn't know when it starts
     let (lb, admin, bare) = start(bare);
     let with = |path: &Path, lines: &str| {
         let lines = format!("kind = \"file\"\npath = \"{}\"\n{LOCAL}{lines}", path.display());

@@ -135,7 +135,7 @@ impl Socket for SimSocket {
         }
     }
 
-    fn keep_alive(&mut self) {
+    fn keep_alive(&mut self, _: Duration) {
         self.kernel.borrow_mut().sockets[self.id].is_kept_alive = true;
     }
 
