@@ -11,14 +11,15 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("page", &[]),
     ("api", &[]),
     ("types", &[]),
-    ("sys", &["types"]),
+    ("sync", &[]),
+    ("sys", &["types", "sync"]),
     ("config", &["types"]),
     ("observe", &["types"]),
-    ("pool", &["types", "observe"]),
+    ("pool", &["types", "sync", "observe"]),
     ("balance", &["types", "observe", "pool"]),
     ("health", &["types", "observe", "pool", "sys"]),
     ("session", &["types", "observe"]),
@@ -37,8 +38,8 @@ const ROOMS: [(&str, &[&str]); 21] = [
     (
         "control",
         &[
-            "types", "sys", "api", "config", "observe", "pool", "balance", "health", "session", "fence", "service",
-            "worker", "acceptor",
+            "types", "sync", "sys", "api", "config", "observe", "pool", "balance", "health", "session", "fence",
+            "service", "worker", "acceptor",
         ],
     ),
     // A process of its own, which only shares the program with the rest; `elastic` speaks its language.

@@ -5,6 +5,7 @@
 //! File descriptors are owned: what a function returns is closed when it is dropped.
 
 mod clock;
+mod doorbell;
 mod errno;
 mod group;
 mod inherit;
@@ -22,6 +23,7 @@ mod unix;
 mod wake;
 
 pub use clock::Clock;
+pub use doorbell::Doorbell;
 pub use errno::{Decision, connect_failure, decide};
 pub use inherit::{InheritedSocket, adopt_listener, adopt_unix_listener, inherited_sockets, spawn_with};
 pub use limits::{fd_limit, raise_fd_limit};
@@ -37,4 +39,4 @@ pub use raw::{
 pub use socket::{acknowledge, begin_connect, finish_write, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop, step_back, terminate};
 pub use unix::listen_unix;
-pub use wake::{Doorbell, Waker};
+pub use wake::Waker;
