@@ -16,7 +16,7 @@ use std::time::Duration;
 use criterion::{Bencher, BenchmarkId, Criterion};
 use lb::balance::{Balancer, HashKey, PolicyName};
 use lb::pool::{Backend, BackendGuard, Health, Member, Pool};
-use lb::service::{Service, ServiceSettings};
+use lb::service::{ProxySettings, Service, ServiceSettings};
 use lb::session::SessionOptions;
 use lb::types::{BackendAddr, BackendId, ClientAddr, Moment, ServiceId};
 
@@ -68,6 +68,7 @@ fn service(policy: PolicyName, backends: usize, state: State) -> Service {
         peer_timeout: None,
         max_session: None,
         latency_every: None,
+        is_introduced: false,
     };
     let settings = ServiceSettings {
         options,
@@ -75,6 +76,7 @@ fn service(policy: PolicyName, backends: usize, state: State) -> Service {
         fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::Connection,
         sticky: None,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     let balancer = Balancer::new(pool(backends, state), policy);

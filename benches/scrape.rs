@@ -12,7 +12,7 @@ use lb::balance::{Balancer, HashKey, PolicyName};
 use lb::control::render_metrics;
 use lb::observe::{End, ProcessCounters};
 use lb::pool::{Backend, Member, Pool};
-use lb::service::{Service, ServiceSettings};
+use lb::service::{ProxySettings, Service, ServiceSettings};
 use lb::session::SessionOptions;
 use lb::types::{BackendAddr, BackendId, ConnectFailure, Moment, ServiceId, Way, WorkerId};
 
@@ -55,6 +55,7 @@ fn service(backends: u32) -> Arc<Service> {
         peer_timeout: None,
         max_session: None,
         latency_every: None,
+        is_introduced: false,
     };
     let settings = ServiceSettings {
         options,
@@ -62,6 +63,7 @@ fn service(backends: u32) -> Arc<Service> {
         fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::Connection,
         sticky: None,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     let pool = Pool::new((1..=backends).map(member).collect());

@@ -306,7 +306,12 @@ impl<'a> Loop<'a> {
         }
         let process = self.acceptor.process.take().ok_or(RefusedReason::ProcessLimit)?;
         let of_service = service.limiter.take().ok_or(RefusedReason::ServiceLimit)?;
-        let source = service.admit(client.0.ip(), self.now)?;
+        // Where a header will say whose the connection is, the worker asks when it has read it.
+        let source = match service.options.is_introduced {
+            true if !service.trusts(client) => return Err(RefusedReason::ProxyUntrusted),
+            true => None,
+            false => service.admit(client.0.ip(), self.now)?,
+        };
         Ok(Places {
             process,
             service: of_service,
@@ -342,9 +347,7 @@ impl<'a> Loop<'a> {
                         mebibytes(max)
                     )
                 }
-                RefusedReason::Access => "[service.access] doesn't let its network in".to_owned(),
-                RefusedReason::SourceLimit => "it has as many connections as per_source allows".to_owned(),
-                RefusedReason::SourceRate => "it comes more often than rate_per_source allows".to_owned(),
+                _ => reason.words().to_owned(),
             };
             log::warn!("{}: {client} refused: {why}", service.name);
         }

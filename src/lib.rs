@@ -14,6 +14,7 @@
 //! | [`pool`] | what a backend is, guards that own each +1, the pool of a service at one moment |
 //! | [`balance`] | (pool, key) -> backend: one file a policy, pure |
 //! | [`health`] | rise and fall (pure), probes, the thread that runs them |
+//! | [`proxy_protocol`] | what a proxy says of its client before the client's first byte: read and written, pure |
 //! | [`session`] | one connection as a state machine, over a trait for its sockets |
 //! | [`fence`] | who may connect, how many connections a source has and how often it comes (pure) |
 //! | [`service`] | a service at run time: what acceptor, workers and control share of it; which client had which backend |
@@ -49,9 +50,10 @@
 //!
 //! 1. [`acceptor`]: `burst` accepts, `admit` takes its places under the limits and hands it to a worker's inbox.
 //! 2. [`worker`]: `run.rs`, `adopt`: a slot, one registration with epoll, a session.
-//! 3. [`session`]: `connecting.rs` picks ([`service::Service::pick`] -> [`balance`]) and connects; silence brings a rival,
-//!    failure the next backend; not a byte is read from the client before one stands. The handshake's last acknowledgement waits
-//!    for the client's first bytes, a turn at most (`relay.rs`, `HandshakeEnd`).
+//! 3. [`session`]: where a proxy is in front, `introduction.rs` reads whose the connection is. `connecting.rs` picks
+//!    ([`service::Service::pick`] -> [`balance`]) and connects; silence brings a rival, failure the next backend; but for what came
+//!    with a header, not a byte is read from the client before one stands. The handshake's last acknowledgement waits for the client's
+//!    first bytes, a turn at most (`relay.rs`, `HandshakeEnd`).
 //! 4. `session/relay.rs`: two ways, each `session/direction.rs`, `pump`: source -> (buffer | pipe) -> target. What can't be
 //!    written waits, and its source rests. FIN behind every byte, RST behind every byte.
 //! 5. `worker/run.rs`, `finish`: one [`observe::End`]; the guards give back what they took.
@@ -66,6 +68,7 @@
 //! | a policy | a file in `balance/`, a variant in `balance/policy.rs`, a word in `config/balance.rs` |
 //! | who is let in | `fence/`; the order of all that is asked: `acceptor.rs`, `places` |
 //! | when a peer is taken for gone | `session/liveness.rs`; how the kernel asks: `sys/peer.rs` |
+//! | what a PROXY header may say | `proxy_protocol/`; who is believed: `service::Service::trusts`; what it does: `worker/real.rs`, `introduce` |
 //! | what `fastest` measures | `session/latency.rs`; how it is averaged: `pool/latency.rs` |
 //! | what a reload may change | `control/reload.rs`, `control/difference.rs` |
 //! | what goes along at an upgrade | `control/handover.rs`; how it goes: `control/upgrade.rs`, `control/inherited.rs`; a room's part: `control/companion.rs` |
@@ -101,6 +104,7 @@ pub mod load;
 pub mod observe;
 pub mod page;
 pub mod pool;
+pub mod proxy_protocol;
 pub mod service;
 pub mod session;
 mod sync;

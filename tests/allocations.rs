@@ -8,7 +8,7 @@ use alloc_tracker::{Allocator, Session};
 use lb::balance::{Balancer, HashKey, PolicyName};
 use lb::observe::End;
 use lb::pool::{Backend, Health, Member, Pool};
-use lb::service::{Service, ServiceSettings, StickySettings};
+use lb::service::{ProxySettings, Service, ServiceSettings, StickySettings};
 use lb::session::SessionOptions;
 use lb::types::{BackendAddr, BackendId, ClientAddr, ConnectFailure, Moment, ServiceId, Way, WorkerId};
 
@@ -59,6 +59,7 @@ fn service(policy: PolicyName, backends: u16, sessions_max: Option<u32>, sticky:
         peer_timeout: None,
         max_session: None,
         latency_every: Some(second),
+        is_introduced: false,
     };
     let settings = ServiceSettings {
         options,
@@ -66,6 +67,7 @@ fn service(policy: PolicyName, backends: u16, sessions_max: Option<u32>, sticky:
         fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::SourceAddress,
         sticky,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     Service::new(ServiceId(0), "test", settings, balancer)

@@ -282,3 +282,38 @@ fn when_memory_is_nearly_used_up_new_connections_are_refused_and_old_ones_lose_n
     });
     lb.finish();
 }
+
+#[test]
+fn behind_a_proxy_the_client_that_the_header_names_is_the_one_who_counts() {
+    let backend = Backend::named("x");
+    let lb = start(
+        &backend,
+        "[service.proxy_protocol]\naccept = true\ntrusted = \"127.0.0.0/8\"\n\
+         [service.access]\ndeny = [\"10.6.0.0/16\", \"127.0.0.0/8\"]\n\
+         [service.limits]\nper_source = 2",
+    );
+    let come = |header: &str| {
+        let peer = Peer::connect(lb.address());
+        peer.send(header.as_bytes());
+        peer.is_greeted().then_some(peer)
+    };
+    let from = |client: &str| come(&format!("PROXY TCP4 {client} 10.0.0.1 4000 9000\r\n"));
+    let held = [from("10.5.0.1"), from("10.5.0.1")];
+    assert!(held.iter().all(Option::is_some));
+    assert!(from("10.5.0.1").is_none() && from("10.5.0.2").is_some());
+    assert_eq!(refused(&lb, "source_limit"), 1);
+    assert!(from("10.6.0.1").is_none());
+    // Whom no header names is known by the proxy's own address.
+    assert!(come("PROXY UNKNOWN\r\n").is_none());
+    assert_eq!(refused(&lb, "access"), 2);
+    let lines = lb.wait_for_lines(
+        1,
+        "10.5.0.1:4000 refused: it has as many connections as per_source allows",
+    );
+    assert_eq!(lines.len(), 1);
+    drop(held);
+    lb.wait_until_idle();
+    assert!(from("10.5.0.1").is_some());
+    let closing = lb.finish();
+    assert_eq!(closing.ended("refused"), 3);
+}

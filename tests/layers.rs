@@ -11,7 +11,7 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("page", &[]),
     ("api", &[]),
     ("types", &[]),
@@ -22,24 +22,54 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("pool", &["types", "sync", "observe"]),
     ("balance", &["types", "observe", "pool"]),
     ("health", &["types", "observe", "pool", "sys"]),
-    ("session", &["types", "observe"]),
+    ("proxy_protocol", &[]),
+    ("session", &["types", "observe", "proxy_protocol"]),
     ("fence", &["types", "observe"]),
-    ("service", &["types", "observe", "pool", "balance", "session", "fence"]),
     (
-        "worker",
+        "service",
         &[
-            "types", "sys", "observe", "pool", "balance", "session", "fence", "service",
+            "types",
+            "observe",
+            "pool",
+            "balance",
+            "proxy_protocol",
+            "session",
+            "fence",
         ],
     ),
     (
-        "acceptor",
-        &["types", "sys", "observe", "pool", "fence", "service", "worker"],
+        "worker",
+        &[
+            "types",
+            "sys",
+            "observe",
+            "pool",
+            "balance",
+            "proxy_protocol",
+            "session",
+            "fence",
+            "service",
+        ],
     ),
+    ("acceptor", &["types", "sys", "observe", "pool", "service", "worker"]),
     (
         "control",
         &[
-            "types", "sync", "sys", "api", "config", "observe", "pool", "balance", "health", "session", "fence",
-            "service", "worker", "acceptor",
+            "types",
+            "sync",
+            "sys",
+            "api",
+            "config",
+            "observe",
+            "pool",
+            "balance",
+            "health",
+            "proxy_protocol",
+            "session",
+            "fence",
+            "service",
+            "worker",
+            "acceptor",
         ],
     ),
     // A process of its own, which only shares the program with the rest; `elastic` speaks its language.

@@ -37,6 +37,7 @@ mod managed;
 mod metrics;
 mod namespaces;
 mod programs;
+mod proxy_protocol;
 mod relay;
 mod reload;
 mod simulation;

@@ -83,6 +83,7 @@ fn every_seed_keeps_every_invariant() {
         End::NoBackend,
         End::IdleTimeout,
         End::HalfCloseTimeout,
+        End::Refused,
     ] {
         assert!(
             census.ends[end as usize] >= seeds / 16,
@@ -93,6 +94,8 @@ fn every_seed_keeps_every_invariant() {
         ("splices", census.spliced),
         ("races", census.raced),
         ("turns", census.went_on),
+        ("clients by header", census.introduced),
+        ("backends told", census.told),
     ] {
         assert!(count >= seeds / 16, "too few {what}: {census:?}");
     }

@@ -26,7 +26,10 @@ fuzz_target!(|bytes: &[u8]| {
     if said.orders > 0 {
         assert!(!has_tokens, "changed without a token");
         let text = String::from_utf8_lossy(request).to_ascii_lowercase();
-        assert!(HOSTS.iter().any(|host| text.contains(host)), "changed by who asked another host");
+        assert!(
+            HOSTS.iter().any(|host| text.contains(host)),
+            "changed by who asked another host"
+        );
     }
     if said.answer.is_empty() {
         return; // what isn't HTTP, or no whole request, may be hung up on
@@ -38,5 +41,8 @@ fuzz_target!(|bytes: &[u8]| {
     // hyper's own refusals have no body; ours have the headers that keep a browser from doing more with it.
     let head = text.split("\r\n\r\n").next().unwrap_or("");
     let is_hypers = matches!(status, "400" | "414" | "431") && head.contains("content-length: 0");
-    assert!(is_hypers || status == "100" || head.contains("x-content-type-options: nosniff"), "{head}");
+    assert!(
+        is_hypers || status == "100" || head.contains("x-content-type-options: nosniff"),
+        "{head}"
+    );
 });

@@ -34,7 +34,13 @@ fn places_are_within(text: &str, problems: &Problems) {
         let place = line.strip_prefix(&format!("f:{number}:")).expect("its own line");
         let column: usize = place.split(':').next().unwrap_or("").parse().expect("a column");
         let characters = lines[number - 1].chars().count();
-        assert!((1..=characters + 1).contains(&column), "column {column} of {characters}: {line}");
-        assert!(!line.chars().any(char::is_control), "a message is one line of text: {line:?}");
+        assert!(
+            (1..=characters + 1).contains(&column),
+            "column {column} of {characters}: {line}"
+        );
+        assert!(
+            !line.chars().any(char::is_control),
+            "a message is one line of text: {line:?}"
+        );
     }
 }

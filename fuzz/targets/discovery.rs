@@ -43,7 +43,10 @@ fn check(answer: Result<Vec<Listed>, String>) {
     match answer {
         Ok(list) => {
             for listed in list {
-                assert!(listed.name.as_ref().is_none_or(|name| config::check_name(name).is_ok()), "{listed:?}");
+                assert!(
+                    listed.name.as_ref().is_none_or(|name| config::check_name(name).is_ok()),
+                    "{listed:?}"
+                );
                 assert!(listed.address.port() != 0, "{listed:?}");
                 assert!(listed.weight <= config::WEIGHT_MAX, "{listed:?}");
             }

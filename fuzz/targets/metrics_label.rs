@@ -37,10 +37,21 @@ fuzz_target!(|given: (String, String, u32)| {
     let text = page(named, 1024);
     let mut samples = 0;
     // Not `lines()`, which would cut a carriage return away.
-    for line in text.split('\n').filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in text
+        .split('\n')
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         let (labels, value) = labels(line);
-        assert_eq!(labels.first(), Some(&("service".to_owned(), service.clone())), "{line:?}");
-        assert_eq!(labels.get(1), Some(&("backend".to_owned(), backend.clone())), "{line:?}");
+        assert_eq!(
+            labels.first(),
+            Some(&("service".to_owned(), service.clone())),
+            "{line:?}"
+        );
+        assert_eq!(
+            labels.get(1),
+            Some(&("backend".to_owned(), backend.clone())),
+            "{line:?}"
+        );
         assert!(value.parse::<f64>().is_ok(), "{line:?}");
         samples += 1;
     }
@@ -52,7 +63,10 @@ fuzz_target!(|given: (String, String, u32)| {
 /// The labels of a sample's line, and what stands behind them.
 fn labels(line: &str) -> (Vec<(String, String)>, &str) {
     let (name, mut rest) = line.split_once('{').expect("a sample with labels");
-    assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{name:?}");
+    assert!(
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+        "{name:?}"
+    );
     let mut labels = Vec::new();
     loop {
         let (label, behind) = rest.split_once("=\"").expect("a label and its value");

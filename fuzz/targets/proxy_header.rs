@@ -11,7 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     for end in 0..=bytes.len() {
         let part = parse(&bytes[..end]);
         // An answer that is given stays.
-        assert!(before == Ok(Parsed::Incomplete) || part == before, "{before:?}, then {part:?} at {end}");
+        assert!(
+            before == Ok(Parsed::Incomplete) || part == before,
+            "{before:?}, then {part:?} at {end}"
+        );
         before = part;
     }
     assert_eq!(before, whole);
@@ -19,7 +22,11 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Parsed::Incomplete) => assert!(bytes.len() < V2_BYTES_MAX, "it waits for ever"),
         Ok(Parsed::Complete(header, length)) => {
             assert!(length <= bytes.len(), "{length} of {}", bytes.len());
-            let longest = if bytes.starts_with(b"PROXY") { V1_BYTES_MAX } else { V2_BYTES_MAX };
+            let longest = if bytes.starts_with(b"PROXY") {
+                V1_BYTES_MAX
+            } else {
+                V2_BYTES_MAX
+            };
             assert!(length <= longest, "{length}");
             if let Header::Proxied(endpoints) = header {
                 for version in [Version::V1, Version::V2] {

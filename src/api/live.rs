@@ -37,6 +37,8 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionPhase {
+    /// The header that says whose it is hasn't come yet.
+    AwaitingHeader,
     /// A backend is being reached.
     Connecting,
     /// Bytes move.

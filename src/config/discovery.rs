@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::networks::networks;
 use super::problems::{Findings, quoted};
 use super::reader::{Field, Integers, Table};
-use super::scalars::{self, Networks, Use};
+use super::scalars::{self, Use};
 use super::values::{Discovery, DiscoverySource, DnsRecord};
 use super::{
-    ALLOWED_NETWORKS_MAX, BACKENDS_MAX, CHANGES_PER_SECOND_MAX, DISCOVERED_MAX, DISCOVERY_INTERVAL, DNS_INTERVAL,
-    ETCD_PREFIX_BYTES_MAX, HEALTH_TIMEOUT, admin,
+    BACKENDS_MAX, CHANGES_PER_SECOND_MAX, DISCOVERED_MAX, DISCOVERY_INTERVAL, DNS_INTERVAL, ETCD_PREFIX_BYTES_MAX,
+    HEALTH_TIMEOUT, admin,
 };
 use crate::types::HttpUrl;
 
@@ -121,18 +122,8 @@ fn bounds(table: &Table, findings: &mut Findings) -> (usize, usize) {
 }
 
 fn allow(table: &Table, findings: &mut Findings) -> Option<Vec<IpNet>> {
-    const WANTED: &str = "networks like [\"10.0.0.0/8\", \"fd00::/8\"]";
-    let field = table.get("allow")?;
-    if field.is_empty_array() {
-        let hint = "without the key every address may be used but those of this machine";
-        field.refuse(WANTED, hint, findings);
-        return None;
-    }
-    let wanted = Networks {
-        wanted: WANTED,
-        most: ALLOWED_NETWORKS_MAX,
-    };
-    Some(wanted.read(&field, findings))
+    let meaning = "without the key every address may be used but those of this machine";
+    networks(&table.get("allow")?, meaning, findings)
 }
 
 fn dns(table: &Table, findings: &mut Findings) -> Option<DiscoverySource> {

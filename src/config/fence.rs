@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::networks::some_or_none;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
-use super::scalars::{self, Networks};
+use super::scalars;
 use super::{ACCESS_NETWORKS_MAX, BACKLOG_MAX, MAX_SESSION, SOURCE_RATE_MAX};
 
 /// `[service.access]`: of the networks that hold a client's address the one with the longest prefix says whether it may connect.
@@ -46,13 +47,9 @@ pub struct SourceRate {
 /// `[service.access]`.
 pub(super) fn access(table: &Table, findings: &mut Findings) -> Access {
     let mut list = |key: &str| {
-        let wanted = Networks {
-            wanted: "networks like [\"10.0.0.0/8\", \"2001:db8::/32\"]",
-            most: ACCESS_NETWORKS_MAX,
-        };
         table
             .get(key)
-            .map_or_else(Vec::new, |field| wanted.read(&field, findings))
+            .map_or_else(Vec::new, |field| some_or_none(&field, ACCESS_NETWORKS_MAX, findings))
     };
     let (allow, deny) = (list("allow"), list("deny"));
     let allowed: std::collections::HashSet<_> = allow.iter().collect();

@@ -18,8 +18,10 @@ mod listed;
 mod load;
 mod managed;
 mod misfit;
+mod networks;
 mod outline;
 mod problems;
+mod proxy_protocol;
 mod reader;
 mod scalars;
 mod scale;
@@ -38,7 +40,8 @@ pub use misfit::Misfit;
 pub use problems::{Problem, Problems};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,
-    Health, History, Listed, Log, Managed, Prediction, Program, RingHash, Runtime, Scale, Service, Sticky,
+    Health, History, Listed, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash, Runtime, Scale,
+    Service, Sticky,
 };
 
 use problems::Findings;

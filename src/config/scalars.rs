@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use ipnet::IpNet;
 
 use super::NAME_BYTES_MAX;
 use super::problems::{Findings, quoted};
@@ -66,44 +65,6 @@ pub(super) fn size(field: &Field, range: &RangeInclusive<u64>, example: &str, fi
         field.refuse(&wanted, "", findings);
     }
     allowed
-}
-
-/// A list of networks.
-pub(super) struct Networks {
-    /// What a message wants.
-    pub(super) wanted: &'static str,
-    /// So many at most.
-    pub(super) most: usize,
-}
-
-impl Networks {
-    /// Those that are ones.
-    pub(super) fn read(&self, field: &Field, findings: &mut Findings) -> Vec<IpNet> {
-        let fields = field.one_or_many();
-        if let Some(field) = fields.get(self.most) {
-            field.refuse(&format!("at most {} networks", self.most), "", findings);
-        }
-        fields
-            .iter()
-            .take(self.most)
-            .filter_map(|field| self.network(field, findings))
-            .collect()
-    }
-
-    fn network(&self, field: &Field, findings: &mut Findings) -> Option<IpNet> {
-        let text = field.string(self.wanted, findings)?;
-        let hint = match text.parse::<IpNet>() {
-            Ok(network) if network.addr() == network.network() => return Some(network),
-            // "10.1.2.3/8" is a slip: which part of it was meant?
-            Ok(network) => format!("that network is {}", quoted(&network.trunc().to_string())),
-            Err(_) => text.parse::<IpAddr>().map_or_else(
-                |_| String::new(),
-                |address| format!("one address is {}", quoted(&IpNet::from(address).to_string())),
-            ),
-        };
-        field.refuse(self.wanted, &hint, findings);
-        None
-    }
 }
 
 /// A duration of the range, or the default: a humantime string, also the example in messages.

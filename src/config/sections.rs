@@ -12,14 +12,16 @@ use toml::de::DeTable;
 use super::problems::Findings;
 use super::reader::{Field, Integers, Table};
 use super::scalars::{self, Use};
-use super::shapes::{ACCESS, ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LIMITS, LOG, MANAGED, RUNTIME, SERVICE};
-use super::values::{AccessLog, Backend, Config, Log, Runtime, Service};
+use super::shapes::{
+    ACCESS, ADMIN, BACKEND, DISCOVERY, FILE, HEALTH, HISTORY, LIMITS, LOG, MANAGED, PROXY_PROTOCOL, RUNTIME, SERVICE,
+};
+use super::values::{AccessLog, Backend, Config, Log, ProxyProtocol, Runtime, Service};
 use super::whole::{Unique, Whole};
 use super::{
     CONNECT_RETRIES_MAX, CONNECT_TIMEOUT, DRAIN_TIMEOUT, IDLE_TIMEOUT, MEMORY_BYTES, PEER_TIMEOUT, WEIGHT_MAX,
     WORKERS_MAX,
 };
-use super::{admin, balance, discovery, fence, health, history, managed};
+use super::{admin, balance, discovery, fence, health, history, managed, proxy_protocol};
 
 const CONNECTIONS: Integers = Integers {
     range: 0..=u32::MAX,
@@ -132,6 +134,9 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
     let balance = balance::balance(table, findings);
     let hash_key = balance::hash_key(table, findings);
     let sticky = balance::sticky(table, findings);
+    let proxy_protocol = table.get("proxy_protocol").map_or_else(ProxyProtocol::default, |_| {
+        proxy_protocol::proxy_protocol(&table.section("proxy_protocol", &PROXY_PROTOCOL, findings), findings)
+    });
     let retries = Integers {
         range: 0..=u32::from(CONNECT_RETRIES_MAX),
         zero: "none",
@@ -175,6 +180,7 @@ fn service(table: &Table, whole: &mut Whole, findings: &mut Findings) -> Option<
         balance: balance?,
         hash_key: hash_key?,
         sticky,
+        proxy_protocol,
         connections_max,
         connect_timeout,
         connect_retries: u8::try_from(connect_retries).ok()?,

@@ -78,6 +78,7 @@ pub(super) const SERVICE: Shape = Shape {
         ("sticky", STICKY.header),
         ("access", ACCESS.header),
         ("limits", LIMITS.header),
+        ("proxy_protocol", PROXY_PROTOCOL.header),
         ("discovery", DISCOVERY.header),
         ("managed", MANAGED.header),
         ("backend", BACKEND.header),
@@ -121,6 +122,13 @@ pub(super) const ACCESS: Shape = Shape {
 pub(super) const LIMITS: Shape = Shape {
     header: "[service.limits]",
     keys: &["per_source", "rate_per_source", "burst", "tcp_backlog", "max_session"],
+    tables: &[],
+};
+
+/// `[service.proxy_protocol]`.
+pub(super) const PROXY_PROTOCOL: Shape = Shape {
+    header: "[service.proxy_protocol]",
+    keys: &["accept", "trusted", "send"],
     tables: &[],
 };
 
@@ -195,6 +203,18 @@ pub(super) const LISTED: Shape = Shape {
 };
 
 /// All of lb.toml.
-pub(super) const ALL: [&Shape; 12] = [
-    &FILE, &RUNTIME, &LOG, &ADMIN, &HISTORY, &SERVICE, &HEALTH, &STICKY, &MANAGED, &SCALE, &BACKEND, &DISCOVERY,
+pub(super) const ALL: [&Shape; 13] = [
+    &FILE,
+    &RUNTIME,
+    &LOG,
+    &ADMIN,
+    &HISTORY,
+    &SERVICE,
+    &HEALTH,
+    &STICKY,
+    &PROXY_PROTOCOL,
+    &MANAGED,
+    &SCALE,
+    &BACKEND,
+    &DISCOVERY,
 ];

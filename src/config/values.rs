@@ -129,6 +129,8 @@ pub struct Service {
     pub hash_key: HashKey,
     /// Whether a client keeps its backend; `None` = there is no `[service.sticky]`.
     pub sticky: Option<Sticky>,
+    /// Who says whose a connection is, and who is told. All off where there is no `[service.proxy_protocol]`.
+    pub proxy_protocol: ProxyProtocol,
     /// Live sessions of this service; `None` (0 in the file) = no limit of its own.
     pub connections_max: Option<u32>,
     /// How long one connect may take.
@@ -235,6 +237,24 @@ pub struct Sticky {
     pub ttl: Duration,
     /// Clients remembered.
     pub size: u32,
+}
+
+/// `[service.proxy_protocol]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Every connection begins with a header, and only peers in these networks may connect; `None` = `accept = false`.
+    pub trusted: Option<Vec<IpNet>>,
+    /// What backends are told of the client first; `None` = nothing.
+    pub send: Option<ProxyVersion>,
+}
+
+/// Of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// `[service.health]`.

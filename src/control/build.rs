@@ -9,7 +9,8 @@ use crate::config;
 use crate::fence::{FenceSettings, Networks, Rate, SourceLimits};
 use crate::health::{Check, Plan, Target};
 use crate::pool::{Backend, Member};
-use crate::service::{ServiceSettings, StickySettings};
+use crate::proxy_protocol::{self, Version};
+use crate::service::{ProxySettings, ServiceSettings, StickySettings};
 use crate::session::SessionOptions;
 use crate::sys::Clock;
 use crate::types::{BackendAddr, BackendId, ServiceId};
@@ -30,6 +31,7 @@ pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings 
             peer_timeout: service.peer_timeout,
             max_session: service.limits.max_session,
             latency_every: is_measured.then_some(LATENCY_EVERY),
+            is_introduced: service.proxy_protocol.trusted.is_some(),
         },
         connections_max: service.connections_max,
         fence: fence(service),
@@ -42,6 +44,10 @@ pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings 
             ttl: sticky.ttl,
             size: sticky.size,
         }),
+        proxy: ProxySettings {
+            trusted: service.proxy_protocol.trusted.clone(),
+            send: service.proxy_protocol.send.map(version),
+        },
         seed,
     }
 }
@@ -56,6 +62,13 @@ fn fence(service: &config::Service) -> FenceSettings {
                 burst: rate.burst,
             }),
         },
+    }
+}
+
+const fn version(version: config::ProxyVersion) -> Version {
+    match version {
+        config::ProxyVersion::V1 => Version::V1,
+        config::ProxyVersion::V2 => Version::V2,
     }
 }
 
@@ -79,7 +92,12 @@ pub(super) fn member(
 /// What the health thread is to watch of it, if anything.
 pub(super) fn target(service: &config::Service, id: ServiceId, member: &Member) -> Option<Target> {
     let mut address = member.backend.address.0;
-    let plan = plan(&service.health, address)?;
+    let opening = match service.proxy_protocol.send {
+        // Another port is somebody else, who expects no header; HAProxy does the same.
+        Some(send) if service.health.port.is_none() => proxy_protocol::probe(version(send)),
+        _ => Vec::new(),
+    };
+    let plan = plan(&service.health, address, opening)?;
     address.set_port(service.health.port.unwrap_or(address.port()));
     Some(Target {
         service: id,
@@ -110,7 +128,7 @@ pub(super) fn fall(service: &config::Service) -> u32 {
     }
 }
 
-fn plan(health: &config::Health, backend: SocketAddr) -> Option<Plan> {
+fn plan(health: &config::Health, backend: SocketAddr, opening: Vec<u8>) -> Option<Plan> {
     let check = match &health.check {
         config::Check::Off => return None,
         config::Check::Tcp => Check::Tcp,
@@ -128,6 +146,7 @@ fn plan(health: &config::Health, backend: SocketAddr) -> Option<Plan> {
         ..
     } = *health;
     Some(Plan {
+        opening,
         check,
         interval,
         timeout,

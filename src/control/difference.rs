@@ -148,6 +148,10 @@ pub(super) fn keys(before: &config::Service, after: &config::Service) -> Vec<Str
     };
     differs("hash_key", before.hash_key != after.hash_key);
     differs("[service.sticky]", before.sticky != after.sticky);
+    differs(
+        "[service.proxy_protocol]",
+        before.proxy_protocol != after.proxy_protocol,
+    );
     differs("max_connections", before.connections_max != after.connections_max);
     differs("connect_timeout", before.connect_timeout != after.connect_timeout);
     differs("connect_retries", before.connect_retries != after.connect_retries);

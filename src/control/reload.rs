@@ -243,7 +243,9 @@ impl Running {
             next_number,
             ..
         } = kept;
-        let is_checked_otherwise = steering.settings.health != after.health;
+        // A check begins as a connection does: by telling the backend who it is.
+        let is_told_otherwise = steering.settings.proxy_protocol.send != after.proxy_protocol.send;
+        let is_checked_otherwise = steering.settings.health != after.health || is_told_otherwise;
         let is_renewed = build::settings(&steering.settings, 0) != build::settings(after, 0);
         for member in &difference.leaving {
             self.prober_orders.give(Order::Forget(member.backend.id));

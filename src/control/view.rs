@@ -281,6 +281,7 @@ pub(super) fn connection(worker: WorkerId, session: LiveSession) -> api::Connect
         client: session.client.to_string(),
         backend: session.backend.map(|name| name.to_string()),
         phase: match session.phase {
+            PhaseName::AwaitingHeader => api::ConnectionPhase::AwaitingHeader,
             PhaseName::Connecting => api::ConnectionPhase::Connecting,
             PhaseName::Relaying => api::ConnectionPhase::Relaying,
             PhaseName::Resetting => api::ConnectionPhase::Resetting,

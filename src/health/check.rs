@@ -5,6 +5,8 @@ use std::time::Duration;
 /// How a backend is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// What is sent first, whatever the check: a header of the PROXY protocol where backends expect one; else empty.
+    pub opening: Vec<u8>,
     /// What a probe does.
     pub check: Check,
     /// From the start of one probe to the start of the next.

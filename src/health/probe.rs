@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::check::{Answer, Check};
+use super::check::{Answer, Check, Plan};
 use crate::sys::{self, Decision};
 use crate::types::{BackendAddr, ConnectFailure, Readiness};
 
@@ -75,7 +75,8 @@ impl Probe {
     }
 
     /// Its socket has news. `None`: it goes on.
-    pub(super) fn on_event(&mut self, ready: Readiness, check: &Check) -> Option<Finding> {
+    pub(super) fn on_event(&mut self, ready: Readiness, plan: &Plan) -> Option<Finding> {
+        let check = &plan.check;
         let socket = self.socket.as_ref()?;
         if matches!(self.stage, Stage::Connecting) {
             if !ready.writable {
@@ -89,7 +90,7 @@ impl Probe {
                     failure => return Some(Self::judge_failure(failure, self.address)),
                 },
             }
-            if *check == Check::Tcp {
+            if *check == Check::Tcp && plan.opening.is_empty() {
                 return Some(Finding::Good);
             }
             self.stage = Stage::Asking {
@@ -97,22 +98,32 @@ impl Probe {
                 got: Vec::new(),
             };
         }
-        self.ask(check).or_else(|| self.listen(check))
+        self.ask(plan);
+        if *check == Check::Tcp {
+            // It took the connection; that it took the header too is nothing that TCP would tell.
+            return Some(Finding::Good);
+        }
+        self.listen(check)
     }
 
-    fn ask(&mut self, check: &Check) -> Option<Finding> {
+    fn ask(&mut self, plan: &Plan) {
         let (Some(socket), Stage::Asking { sent, .. }) = (&self.socket, &mut self.stage) else {
-            return None;
+            return;
         };
-        while let Some(rest) = check.to_send().get(*sent..).filter(|rest| !rest.is_empty()) {
+        let opening_bytes = plan.opening.len();
+        loop {
+            let rest = plan.opening.get(*sent..).filter(|rest| !rest.is_empty());
+            let question = plan.check.to_send().get(sent.saturating_sub(opening_bytes)..);
+            let Some(rest) = rest.or(question).filter(|rest| !rest.is_empty()) else {
+                return;
+            };
             match sys::send(socket, rest) {
                 Ok(bytes) => *sent = sent.saturating_add(bytes),
                 Err(error) if sys::decide(&error) == Decision::Retry => {}
                 // Whatever is wrong, what it has said already decides first.
-                Err(_) => return None,
+                Err(_) => return,
             }
         }
-        None
     }
 
     fn listen(&mut self, check: &Check) -> Option<Finding> {
@@ -161,6 +172,18 @@ mod tests {
     }
 
     fn run(check: &Check, address: SocketAddr) -> Finding {
+        run_with(b"", check, address)
+    }
+
+    fn run_with(opening: &[u8], check: &Check, address: SocketAddr) -> Finding {
+        let plan = Plan {
+            opening: opening.to_vec(),
+            check: check.clone(),
+            interval: Duration::ZERO,
+            timeout: Duration::ZERO,
+            rise: 1,
+            fall: 1,
+        };
         let socket = sys::begin_connect(address, crate::types::Handshake::Plain, &mut LocalPorts::read(0)).unwrap();
         let mut poller = Poller::open().unwrap();
         poller.add(&socket, 1).unwrap();
@@ -170,7 +193,7 @@ mod tests {
             let Some(event) = poller.event(0) else {
                 return probe.on_deadline();
             };
-            if let Some(finding) = probe.on_event(event.ready, check) {
+            if let Some(finding) = probe.on_event(event.ready, &plan) {
                 return finding;
             }
         }
@@ -192,6 +215,12 @@ mod tests {
         stream
     }
 
+    fn answer_at_once(mut stream: &TcpStream) {
+        // A check of TCP alone is gone by now.
+        let said = stream.write_all(b"ping\n");
+        drop(said);
+    }
+
     fn reset(stream: &TcpStream) {
         socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
@@ -204,6 +233,26 @@ mod tests {
     #[test]
     fn a_connect_that_is_answered_is_good_for_tcp() {
         assert_eq!(probe(&Check::Tcp, until_gone), Finding::Good);
+    }
+
+    #[test]
+    fn what_a_check_opens_with_comes_before_its_question() {
+        for (check, wanted) in [(ping(), &b"header|ping\n"[..]), (Check::Tcp, b"header|")] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let peer = std::thread::spawn(move || {
+                let mut stream = listener.accept().unwrap().0;
+                let mut got = vec![0; wanted.len()];
+                stream.read_exact(&mut got).map(|()| {
+                    assert_eq!(got, wanted);
+                    answer_at_once(&stream);
+                })
+            });
+            assert_eq!(run_with(b"header|", &check, address), Finding::Good, "{check:?}");
+            // A check of TCP alone ends by RST, which may overtake what it said.
+            let heard = peer.join().unwrap();
+            assert!(heard.is_ok() || check == Check::Tcp, "{heard:?}");
+        }
     }
 
     #[test]

@@ -331,7 +331,7 @@ impl<'a> Loop<'a> {
             return;
         };
         let Some(probe) = &mut watched.probe else { return };
-        if let Some(finding) = probe.on_event(event.ready, &watched.target.plan.check) {
+        if let Some(finding) = probe.on_event(event.ready, &watched.target.plan) {
             self.conclude(id, finding);
         }
     }

@@ -22,6 +22,8 @@ pub struct SessionRecord {
     pub service: Arc<str>,
     /// Who connected.
     pub client: ClientAddr,
+    /// The proxy that said so; `None`: it connected itself.
+    pub proxied_by: Option<ClientAddr>,
     /// The backend's name; none was reached when `None`.
     pub backend: Option<Arc<str>>,
     /// How long the connect that succeeded took.
@@ -45,6 +47,7 @@ impl SessionRecord {
         Self {
             service,
             client,
+            proxied_by: None,
             backend: None,
             connect: None,
             duration: Duration::ZERO,
@@ -61,6 +64,8 @@ struct Line<'a> {
     time: String,
     service: &'a str,
     client: std::net::SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxied_by: Option<std::net::SocketAddr>,
     backend: Option<&'a str>,
     connect_seconds: Option<f64>,
     seconds: f64,
@@ -145,6 +150,7 @@ fn write_records(queued: &Receiver<SessionRecord>, lines: &Lines) {
             time: format!("{:.3}", jiff::Timestamp::now()),
             service: &record.service,
             client: record.client.0,
+            proxied_by: record.proxied_by.map(|peer| peer.0),
             backend: record.backend.as_deref(),
             connect_seconds: record.connect.map(seconds),
             seconds: seconds(record.duration),

@@ -22,6 +22,12 @@ pub enum RefusedReason {
     SourceLimit,
     /// The client's source came more often than it may: `rate_per_source`.
     SourceRate,
+    /// `[service.proxy_protocol]`: its peer isn't among those that may say whose a connection is.
+    ProxyUntrusted,
+    /// It began with something else than a header of the PROXY protocol, or with a wrong one.
+    ProxyMalformed,
+    /// Its header didn't come in time.
+    ProxyTimeout,
 }
 
 /// How many reasons there are.
@@ -29,14 +35,33 @@ const REASON_COUNT: usize = RefusedReason::ALL.len();
 
 impl RefusedReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::ProcessLimit,
         Self::ServiceLimit,
         Self::Memory,
         Self::Access,
         Self::SourceLimit,
         Self::SourceRate,
+        Self::ProxyUntrusted,
+        Self::ProxyMalformed,
+        Self::ProxyTimeout,
     ];
+
+    /// In words, for who reads the log.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::ProcessLimit => "the connections that lb as a whole may have are taken",
+            Self::ServiceLimit => "the connections that the service may have are taken",
+            Self::Memory => "memory is short",
+            Self::Access => "[service.access] doesn't let its network in",
+            Self::SourceLimit => "it has as many connections as per_source allows",
+            Self::SourceRate => "it comes more often than rate_per_source allows",
+            Self::ProxyUntrusted => "it is in none of the networks of proxy_protocol.trusted",
+            Self::ProxyMalformed => "its PROXY header is malformed",
+            Self::ProxyTimeout => "its PROXY header didn't come in time",
+        }
+    }
 
     /// The label of the metric.
     #[must_use]
@@ -48,6 +73,9 @@ impl RefusedReason {
             Self::Access => "access",
             Self::SourceLimit => "source_limit",
             Self::SourceRate => "source_rate",
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyMalformed => "proxy_malformed",
+            Self::ProxyTimeout => "proxy_timeout",
         }
     }
 }

@@ -53,7 +53,7 @@ pub const CONNECTIONS_ACTIVE: Metric = gauge(
 /// By service and reason.
 pub const CONNECTIONS_REFUSED: Metric = counter(
     "lb_connections_refused_total",
-    "Connections turned away at the door, by the limit that was reached.",
+    "Connections turned away, by the limit that was reached, or by what was wrong with their PROXY header.",
 );
 /// By service, backend and direction.
 pub const BYTES: Metric = counter("lb_bytes_total", "Bytes handed to the other side's kernel.");

@@ -12,16 +12,27 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
+use ipnet::IpNet;
 
 use crate::balance::{Balancer, HashKey, Key, dice};
 use crate::fence::{Fence, FenceSettings, SourcePermit};
 use crate::observe::{RefusedReason, ServiceCounters};
 use crate::pool::{BackendGuard, BackendTotals, Limiter};
+use crate::proxy_protocol::Version;
 use crate::session::SessionOptions;
 use crate::types::{BackendId, ClientAddr, Moment, ServiceId};
 
 use sticky::StickyTable;
 pub use sticky::{Remembered, StickySettings};
+
+/// Both ways of the PROXY protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// Each connection begins with a header, and only peers in these networks may connect; `None` = there is no header.
+    pub trusted: Option<Vec<IpNet>>,
+    /// What backends are told of a client; `None` = nothing.
+    pub send: Option<Version>,
+}
 
 /// What a service is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +47,8 @@ pub struct ServiceSettings {
     pub hash_key: HashKey,
     /// Whether clients keep their backends; `None` = each connection is the policy's.
     pub sticky: Option<StickySettings>,
+    /// Who may say whose a connection is, and who is told.
+    pub proxy: ProxySettings,
     /// Of its random choices.
     pub seed: u64,
 }
@@ -54,6 +67,8 @@ pub struct Service {
     /// What it has seen.
     pub counters: Arc<ServiceCounters>,
     fence: Fence,
+    /// Who may say whose a connection is, and who is told.
+    pub proxy: ProxySettings,
     hash_key: HashKey,
     sticky: Option<(StickySettings, Arc<StickyTable>)>,
     seed: u64,
@@ -72,6 +87,7 @@ impl Service {
             limiter: Arc::new(Limiter::new(settings.connections_max)),
             counters: Arc::default(),
             fence: Fence::new(settings.fence),
+            proxy: settings.proxy,
             hash_key: settings.hash_key,
             sticky: settings
                 .sticky
@@ -98,6 +114,7 @@ impl Service {
             limiter: Arc::clone(&self.limiter),
             counters: Arc::clone(&self.counters),
             fence: self.fence.renewed(settings.fence),
+            proxy: settings.proxy,
             hash_key: settings.hash_key,
             sticky: settings.sticky.map(|settings| (settings, table(settings))),
             seed: self.seed,
@@ -112,6 +129,15 @@ impl Service {
     /// Why it is refused.
     pub fn admit(&self, client: IpAddr, now: Moment) -> Result<Option<SourcePermit>, RefusedReason> {
         self.fence.admit(client, now)
+    }
+
+    /// Whether a peer may connect: where a header says whose a connection is, only those may that are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: ClientAddr) -> bool {
+        self.proxy.trusted.as_ref().is_none_or(|networks| {
+            let ip: IpAddr = peer.0.ip().to_canonical();
+            networks.iter().any(|network| network.contains(&ip))
+        })
     }
 
     /// Chooses a backend that hasn't been tried, for a client's connection.
@@ -215,6 +241,7 @@ mod tests {
             peer_timeout: None,
             max_session: None,
             latency_every: None,
+            is_introduced: false,
         };
         let settings = ServiceSettings {
             options,
@@ -222,6 +249,7 @@ mod tests {
             fence: FenceSettings::default(),
             hash_key: HashKey::SourceIp,
             sticky: Some(StickySettings { ttl: span, size: 100 }),
+            proxy: ProxySettings::default(),
             seed: 1,
         };
         let address = BackendAddr("127.0.0.1:1".parse().unwrap());

@@ -1,11 +1,13 @@
 //! From accept to a backend that has taken the connection.
 //!
 //! A connect that fails is tried on another backend at once; one that is silent for `hedge_after` gets a rival beside it, and
-//! the first that stands wins. Until then not a byte is read from the client, so none can be lost.
+//! the first that stands wins. Until then not a byte is read from the client, so none can be lost; what came along with a header of
+//! the PROXY protocol waits here.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::direction::Wire;
+use super::direction::{Opening, Wire};
 use super::io::{Connect, World};
 use super::{SHORTAGE_PAUSE, Socket};
 use crate::observe::End;
@@ -15,6 +17,10 @@ use crate::types::{BackendId, ConnectFailure, Lane, Moment, Readiness};
 #[derive(Debug)]
 pub(super) struct Connecting<W: World> {
     client: Wire<W::Socket>,
+    /// The client's bytes that came along with its header.
+    rest: Box<[u8]>,
+    /// Where the client connected to, as its header says.
+    destination: Option<SocketAddr>,
     attempts: Vec<Attempt<W>>,
     tried: Vec<BackendId>,
     next_lane: Lane,
@@ -50,15 +56,19 @@ pub(super) enum Progress {
 /// The pair.
 pub(super) struct Connected<W: World> {
     pub(super) client: Wire<W::Socket>,
+    /// What the backend gets first.
+    pub(super) opening: Opening,
     pub(super) backend_wire: Wire<W::Socket>,
     pub(super) backend: W::Backend,
     pub(super) took: Duration,
 }
 
 impl<W: World> Connecting<W> {
-    pub(super) fn new(client: W::Socket) -> Self {
+    pub(super) fn new(client: Wire<W::Socket>, rest: Box<[u8]>, destination: Option<SocketAddr>) -> Self {
         Self {
-            client: Wire::new(client, Lane::CLIENT),
+            client,
+            rest,
+            destination,
             attempts: Vec::with_capacity(1),
             tried: Vec::with_capacity(1),
             next_lane: Lane::FIRST_ATTEMPT,
@@ -228,8 +238,10 @@ impl<W: World> Connecting<W> {
         let is_open = |id: &BackendId| self.attempts.iter().any(|attempt| W::id(&attempt.backend) == *id);
         self.tried.retain(|id| *id != W::id(&backend) && !is_open(id));
         world.note_connected(&backend, took, &self.tried);
+        let header = world.header(&self.client.socket, self.destination);
         Some(Connected {
             client: self.client,
+            opening: Opening::new(header, self.rest),
             backend_wire: wire,
             backend,
             took,

@@ -84,8 +84,38 @@ pub(super) enum Pump {
 #[derive(Debug)]
 enum Held<P> {
     Nothing,
-    Bytes { data: Box<[u8]>, start: usize },
-    Pipe { pipe: P, bytes: usize },
+    /// The first `header_bytes` of them are not the source's.
+    Bytes {
+        data: Box<[u8]>,
+        start: u32,
+        header_bytes: u32,
+    },
+    Pipe {
+        pipe: P,
+        bytes: usize,
+    },
+}
+
+/// What the target gets before anything that is read from now on.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// A header, and what had come of the source along with its own.
+    data: Box<[u8]>,
+    header_bytes: u32,
+}
+
+impl Opening {
+    pub(super) fn new(mut header: Vec<u8>, rest: Box<[u8]>) -> Self {
+        let header_bytes = u32::try_from(header.len()).unwrap_or(u32::MAX);
+        let data = if header.is_empty() {
+            rest
+        } else {
+            // In one piece: "the sender must always ensure that the header is sent at once".
+            header.extend_from_slice(&rest);
+            header.into()
+        };
+        Self { data, header_bytes }
+    }
 }
 
 /// By copy or by splice.
@@ -112,6 +142,19 @@ pub(super) struct Direction<P> {
 }
 
 impl<P> Direction<P> {
+    /// One that begins with `opening`.
+    pub(super) fn opened_by(Opening { data, header_bytes }: Opening) -> Self {
+        let mut way = Self::new();
+        if !data.is_empty() {
+            way.held = Held::Bytes {
+                data,
+                start: 0,
+                header_bytes,
+            };
+        }
+        way
+    }
+
     pub(super) const fn new() -> Self {
         Self {
             held: Held::Nothing,
@@ -124,6 +167,16 @@ impl<P> Direction<P> {
     /// Whether something waits for the target to take it.
     pub(super) const fn holds_bytes(&self) -> bool {
         !matches!(self.held, Held::Nothing)
+    }
+
+    /// Bytes of a header that the target hasn't taken.
+    pub(super) const fn header_left(&self) -> u32 {
+        match self.held {
+            Held::Bytes {
+                start, header_bytes, ..
+            } => header_bytes.saturating_sub(start),
+            Held::Nothing | Held::Pipe { .. } => 0,
+        }
     }
 
     /// Whether it moves much at a time.
@@ -196,7 +249,7 @@ impl<P> Direction<P> {
             let outcome = match &mut self.held {
                 Held::Nothing => return None,
                 _ if !target.writable => return Some(Write::Wait),
-                Held::Bytes { data, start } => target.socket.send(data.get(*start..).unwrap_or_default()),
+                Held::Bytes { data, start, .. } => target.socket.send(data.get(*start as usize..).unwrap_or_default()),
                 Held::Pipe { pipe, bytes } => target.socket.splice_out(pipe, *bytes),
             };
             match outcome {
@@ -212,18 +265,21 @@ impl<P> Direction<P> {
 
     /// So much of what was held is delivered.
     fn sent<W: World<Pipe = P>>(&mut self, sent: usize, world: &mut W) {
-        self.moved_bytes = self.moved_bytes.saturating_add(sent as u64);
+        let header_before = self.header_left();
         let is_empty = match &mut self.held {
             Held::Nothing => true,
-            Held::Bytes { data, start } => {
-                *start = start.saturating_add(sent);
-                *start >= data.len()
+            Held::Bytes { data, start, .. } => {
+                *start = start.saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
+                *start as usize >= data.len()
             }
             Held::Pipe { bytes, .. } => {
                 *bytes = bytes.saturating_sub(sent);
                 *bytes == 0
             }
         };
+        let of_header = header_before.saturating_sub(self.header_left());
+        let of_source = (sent as u64).saturating_sub(u64::from(of_header));
+        self.moved_bytes = self.moved_bytes.saturating_add(of_source);
         if is_empty && let Held::Pipe { pipe, .. } = std::mem::replace(&mut self.held, Held::Nothing) {
             world.return_pipe(pipe);
         }
@@ -322,6 +378,7 @@ impl<P> Direction<P> {
             self.held = Held::Bytes {
                 data: rest.into(),
                 start: 0,
+                header_bytes: 0,
             };
         }
         read

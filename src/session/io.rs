@@ -1,10 +1,13 @@
 //! What a session needs of the world: sockets, pipes, a choice of backends. Implemented by `worker` over real sockets, and by the
 //! simulation of the tests.
 
-use std::fmt::Debug;
+use std::fmt::{Arguments, Debug};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::SessionOptions;
+use crate::observe::RefusedReason;
+use crate::proxy_protocol::Endpoints;
 use crate::types::{BackendId, ConnectFailure, Lane, Moment, Way};
 
 /// What reading gave.
@@ -106,6 +109,16 @@ pub trait World {
     fn now(&self) -> Moment;
     /// What the service asks of its sessions.
     fn options(&self) -> &SessionOptions;
+    /// The header has been read: whose the connection is; `None`: the peer's own. From now on that counts for every choice.
+    ///
+    /// # Errors
+    /// Why the service doesn't take this client.
+    fn introduce(&mut self, proxied: Option<&Endpoints>) -> Result<(), RefusedReason>;
+    /// The session ends as [`End::Refused`](crate::observe::End::Refused), for this reason.
+    fn note_refused(&mut self, reason: RefusedReason, why: Arguments<'_>);
+    /// What a backend is told of the client before the client's first byte; empty: nothing. `destination`: where it connected to, if
+    /// that isn't this socket's own address.
+    fn header(&mut self, client: &Self::Socket, destination: Option<SocketAddr>) -> Vec<u8>;
     /// Chooses a backend that hasn't been tried.
     fn pick(&mut self, tried: &[BackendId]) -> Option<Self::Backend>;
     /// Which backend a hold is on.

@@ -1,4 +1,4 @@
-//! The life of one connection as a state machine: choose and connect, relay, end.
+//! The life of one connection as a state machine: be introduced (where a proxy is in front), choose and connect, relay, end.
 //!
 //! Called by `worker` with events and timers; tests drive it with simulated sockets. It knows no file descriptor, no clock, no
 //! configuration and no pool: all that comes through [`World`], time as a moment read once a wake.
@@ -8,6 +8,7 @@
 
 mod connecting;
 mod direction;
+mod introduction;
 mod io;
 mod latency;
 mod liveness;
@@ -16,11 +17,15 @@ mod resetting;
 
 use std::time::Duration;
 
+pub use introduction::HEADER_TIMEOUT;
 pub use io::{Connect, Outstanding, Read, Socket, World, Write};
 
 use crate::observe::End;
+use crate::proxy_protocol::Header;
 use crate::types::{Lane, Moment, Readiness};
 use connecting::{Connected, Connecting, Progress};
+use direction::Wire;
+use introduction::{Greeting, Introduction};
 use relay::{Relay, Verdict};
 use resetting::Resetting;
 
@@ -46,6 +51,8 @@ pub struct SessionOptions {
     pub max_session: Option<Duration>,
     /// How often a live session measures its backend; `None` = nobody wants to know.
     pub latency_every: Option<Duration>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub is_introduced: bool,
 }
 
 /// What a session wants after it was called.
@@ -94,6 +101,8 @@ impl Tally {
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhaseName {
+    /// It waits for the header that says whose it is.
+    AwaitingHeader,
     /// It looks for a backend that takes the connection.
     Connecting,
     /// It moves bytes.
@@ -104,6 +113,8 @@ pub enum PhaseName {
 
 #[derive(Debug)]
 enum Phase<W: World> {
+    /// Waiting for the header that says whose it is.
+    Introduction(Box<Introduction<W::Socket>>),
     /// Looking for a backend that takes the connection. Boxed: it is short, and an idle session shouldn't pay for it.
     Connecting(Box<Connecting<W>>),
     /// Moving bytes.
@@ -124,19 +135,36 @@ impl<W: World> Session<W> {
             bytes_to_backend: 0,
             bytes_to_client: 0,
         };
-        let mut connecting = Box::new(Connecting::new(client));
-        let progress = connecting.begin(world);
+        if world.options().is_introduced {
+            let introduction = Box::new(Introduction::new(client, tally.started));
+            let phase = Phase::Introduction(introduction);
+            // What has come is told by the first event.
+            return (Self { phase, tally }, Step::Rest);
+        }
+        let connecting = Box::new(Connecting::new(Wire::new(client, Lane::CLIENT), Box::default(), None));
         let mut session = Self {
             phase: Phase::Connecting(connecting),
             tally,
         };
-        let step = session.after_connecting(progress, world);
+        let step = session.begin_connecting(world);
         (session, step)
+    }
+
+    fn begin_connecting(&mut self, world: &mut W) -> Step {
+        let Phase::Connecting(connecting) = &mut self.phase else {
+            return Step::Rest;
+        };
+        let progress = connecting.begin(world);
+        self.after_connecting(progress, world)
     }
 
     /// One of its sockets has news.
     pub fn on_event(&mut self, lane: Lane, ready: Readiness, world: &mut W) -> Step {
         match &mut self.phase {
+            Phase::Introduction(introduction) => {
+                let greeting = introduction.on_event(lane, ready, world);
+                self.after_introduction(greeting, world)
+            }
             Phase::Connecting(connecting) => {
                 let progress = connecting.on_event(lane, ready, world);
                 self.after_connecting(progress, world)
@@ -169,6 +197,10 @@ impl<W: World> Session<W> {
     /// It asked to go on, or its deadline has come.
     pub fn on_turn(&mut self, world: &mut W) -> Step {
         match &mut self.phase {
+            Phase::Introduction(introduction) => {
+                let greeting = introduction.on_time(world);
+                self.after_introduction(greeting, world)
+            }
             Phase::Connecting(connecting) => {
                 let progress = connecting.on_time(world);
                 self.after_connecting(progress, world)
@@ -193,6 +225,7 @@ impl<W: World> Session<W> {
     #[must_use]
     pub fn deadline(&self, options: &SessionOptions) -> Moment {
         match &self.phase {
+            Phase::Introduction(introduction) => introduction.deadline(),
             Phase::Connecting(connecting) => connecting.deadline(),
             Phase::Relay(relay) => relay.deadline(options).min(self.tally.ends_at(options)),
             Phase::Resetting(resetting) => resetting.deadline(),
@@ -214,7 +247,7 @@ impl<W: World> Session<W> {
     #[must_use]
     pub fn backend(&self) -> Option<&W::Backend> {
         match &self.phase {
-            Phase::Connecting(_) => None,
+            Phase::Introduction(_) | Phase::Connecting(_) => None,
             Phase::Relay(relay) => Some(relay.backend()),
             Phase::Resetting(resetting) => Some(resetting.backend()),
             Phase::Over(backend) => backend.as_ref(),
@@ -225,10 +258,41 @@ impl<W: World> Session<W> {
     #[must_use]
     pub const fn phase_name(&self) -> PhaseName {
         match &self.phase {
+            Phase::Introduction(_) => PhaseName::AwaitingHeader,
             Phase::Connecting(_) => PhaseName::Connecting,
             Phase::Relay(_) => PhaseName::Relaying,
             Phase::Resetting(_) | Phase::Over(_) => PhaseName::Resetting,
         }
+    }
+
+    fn after_introduction(&mut self, greeting: Greeting, world: &mut W) -> Step {
+        if matches!(greeting, Greeting::Waiting) {
+            return Step::Rest;
+        }
+        let Phase::Introduction(introduction) = std::mem::replace(&mut self.phase, Phase::Over(None)) else {
+            return Step::Rest;
+        };
+        let client = introduction.into_client();
+        let (header, rest) = match greeting {
+            Greeting::Waiting => return Step::Rest,
+            Greeting::Failed(end) => return Step::Ended(end),
+            Greeting::Left => {
+                client.socket.close();
+                return Step::Ended(End::ClientClosed);
+            }
+            Greeting::Read(header, rest) => (header, rest),
+        };
+        let proxied = match &header {
+            Header::Own => None,
+            Header::Proxied(endpoints) => Some(endpoints),
+        };
+        if let Err(reason) = world.introduce(proxied) {
+            world.note_refused(reason, format_args!("{}", reason.words()));
+            return Step::Ended(End::Refused);
+        }
+        let destination = proxied.map(|endpoints| endpoints.destination);
+        self.phase = Phase::Connecting(Box::new(Connecting::new(client, rest, destination)));
+        self.begin_connecting(world)
     }
 
     fn after_connecting(&mut self, progress: Progress, world: &mut W) -> Step {
@@ -248,6 +312,7 @@ impl<W: World> Session<W> {
                 };
                 let Some(Connected {
                     client,
+                    opening,
                     backend_wire,
                     backend,
                     took,
@@ -257,7 +322,8 @@ impl<W: World> Session<W> {
                 };
                 self.tally.connect = Some(took);
                 let measures = world.options().latency_every.is_some();
-                let mut relay = Relay::new(client, backend_wire, backend, world.now(), measures);
+                let clock = (world.now(), measures);
+                let mut relay = Relay::new(client, backend_wire, backend, opening, clock);
                 let verdict = relay.begin(world);
                 self.phase = Phase::Relay(relay);
                 self.after_relay(verdict, world)

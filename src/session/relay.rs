@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::direction::{Direction, Ending, Flow, Pump, Wire};
+use super::direction::{Direction, Ending, Flow, Opening, Pump, Wire};
 use super::io::{Socket, World};
 use super::latency::Stopwatch;
 use super::liveness::Liveness;
@@ -67,17 +67,17 @@ pub(super) enum Verdict {
 }
 
 impl<W: World> Relay<W> {
-    pub(super) const fn new(
+    pub(super) fn new(
         client: Wire<W::Socket>,
         backend_wire: Wire<W::Socket>,
         backend: W::Backend,
-        now: Moment,
-        measures: bool,
+        opening: Opening,
+        (now, measures): (Moment, bool),
     ) -> Self {
         Self {
             client,
             backend_wire,
-            to_backend: Direction::new(),
+            to_backend: Direction::opened_by(opening),
             to_client: Direction::new(),
             backend,
             active_at: now,
@@ -227,6 +227,7 @@ impl<W: World> Relay<W> {
     fn turn(&mut self, world: &mut W) -> Verdict {
         self.retry_at = Moment::NEVER;
         let before = (self.moved(), self.to_backend.flow, self.to_client.flow);
+        let header_before = self.to_backend.header_left();
         let mut goes_on = false;
         loop {
             self.spread_breakage();
@@ -257,11 +258,12 @@ impl<W: World> Relay<W> {
             let asked = (&self.backend, &self.backend_wire.socket);
             self.stopwatch.note((moved.0 > 0, moved.1 > 0), asked, world);
         }
-        if before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
+        let has_introduced = self.to_backend.header_left() < header_before;
+        if has_introduced || before != (self.moved(), self.to_backend.flow, self.to_client.flow) {
             self.note_active(world.now());
             self.liveness.note_written(world.now(), world.options());
         }
-        if to_backend > 0 || self.to_backend.flow != Flow::Open {
+        if to_backend > 0 || has_introduced || self.to_backend.flow != Flow::Open {
             self.handshake = HandshakeEnd::Said;
         }
         self.verdict(goes_on)

@@ -36,7 +36,7 @@ pub use ports::LocalPorts;
 pub use raw::{
     acknowledgements, bind_to_caller, round_trip, run_in_short_slices, unacknowledged_bytes, wake_without_preempting,
 };
-pub use socket::{acknowledge, begin_connect, finish_write, peek, receive, reset, send, take_error};
+pub use socket::{acknowledge, begin_connect, finish_write, local_address, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop, step_back, terminate};
 pub use unix::listen_unix;
 pub use wake::Waker;

@@ -156,6 +156,15 @@ pub fn finish_write(socket: impl AsFd) -> io::Result<()> {
     Ok(shutdown(socket, Shutdown::Write)?)
 }
 
+/// The socket's own end: where a client connected to (getsockname(2)).
+///
+/// # Errors
+/// `EBADF`, `ENOTSOCK`: a fault of ours; `EAFNOSUPPORT`: it is no IP socket.
+pub fn local_address(socket: impl AsFd) -> io::Result<SocketAddr> {
+    let address = rustix::net::getsockname(socket)?;
+    SocketAddr::try_from(address).map_err(|_| Errno::AFNOSUPPORT.into())
+}
+
 /// Closes by RST: what was not sent is dropped, and no TIME_WAIT is left (SO_LINGER of 0 s, socket(7)).
 pub fn reset(socket: OwnedFd) {
     if let Err(errno) = sockopt::set_socket_linger(&socket, Some(Duration::ZERO)) {

@@ -4,6 +4,7 @@
 //! see of a worker its inbox, its wake-up and how many sessions it has. A panic in one session costs that session; a panic in the
 //! loop costs this worker's sessions, and the loop starts again with the same inbox.
 
+mod caller;
 mod pipes;
 mod real;
 mod run;

@@ -1,5 +1,7 @@
 //! The world of a real session: sockets of the kernel, the worker's buffer, pipes and epoll set.
 
+use std::fmt::Arguments;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +9,10 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::pipes::{Pipes, PooledPipe};
+use crate::fence::SourcePermit;
+use crate::observe::RefusedReason;
 use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
+use crate::proxy_protocol::{self, Endpoints};
 use crate::service::Service;
 use crate::session::{Connect, Outstanding, Read, SessionOptions, Socket, World, Write};
 use crate::sys::{self, Decision, Doorbell, LocalPorts, Poller};
@@ -15,6 +20,9 @@ use crate::types::{BackendId, ClientAddr, ConnectFailure, Handshake, Lane, Momen
 
 /// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
 pub const SCRATCH_BYTES: usize = 16_384;
+
+/// At most one warning in this time.
+const WARNING_PAUSE: Duration = Duration::from_secs(1);
 
 /// The service whose sessions fail, to see what a fault costs.
 #[cfg(test)]
@@ -39,6 +47,12 @@ pub(super) struct Real {
     pub(super) key: SessionKey,
     /// And whose client's, of which service.
     pub(super) client: ClientAddr,
+    /// Whose connection it turned out to be in this very turn.
+    pub(super) introduced: Option<ClientAddr>,
+    /// And what its source takes.
+    pub(super) source: Option<SourcePermit>,
+    /// When a refusal was last told of.
+    pub(super) warned_at: Option<Moment>,
     pub(super) service: Arc<Service>,
 }
 
@@ -50,6 +64,12 @@ impl Real {
         if !Arc::ptr_eq(&self.service, service) {
             self.service = Arc::clone(service);
         }
+    }
+
+    /// What the service demands of a client is asked here where a header says who that is; else the acceptor asks it of the peer.
+    fn admitted(&mut self) -> Result<(), RefusedReason> {
+        self.source = self.service.admit(self.client.0.ip(), self.now)?;
+        Ok(())
     }
 
     /// Whether the policy goes by how long backends take.
@@ -65,6 +85,10 @@ pub(super) struct RealSocket(Option<OwnedFd>);
 impl RealSocket {
     pub(super) const fn new(socket: OwnedFd) -> Self {
         Self(Some(socket))
+    }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.0.as_ref().and_then(|socket| sys::local_address(socket).ok())
     }
 
     fn read(&self, mut call: impl FnMut(&OwnedFd) -> std::io::Result<usize>) -> Read {
@@ -197,6 +221,33 @@ impl World for Real {
 
     fn options(&self) -> &SessionOptions {
         &self.service.options
+    }
+
+    fn introduce(&mut self, proxied: Option<&Endpoints>) -> Result<(), RefusedReason> {
+        if let Some(endpoints) = proxied {
+            self.client = ClientAddr(endpoints.source);
+            self.introduced = Some(self.client);
+        }
+        self.admitted()
+    }
+
+    fn note_refused(&mut self, reason: RefusedReason, why: Arguments<'_>) {
+        self.service.counters.note_refused(reason);
+        let is_due = self.warned_at.is_none_or(|at| self.now.since(at) >= WARNING_PAUSE);
+        let level = if is_due { log::Level::Warn } else { log::Level::Debug };
+        if is_due {
+            self.warned_at = Some(self.now);
+        }
+        log::log!(level, "{}: {} refused: {why}", self.service.name, self.client);
+    }
+
+    fn header(&mut self, client: &RealSocket, destination: Option<SocketAddr>) -> Vec<u8> {
+        let Some(version) = self.service.proxy.send else {
+            return Vec::new();
+        };
+        let destination = destination.or_else(|| client.local_address());
+        let endpoints = destination.map(|destination| Endpoints::new(self.client.0, destination));
+        proxy_protocol::encode(version, endpoints)
     }
 
     fn pick(&mut self, tried: &[BackendId]) -> Option<BackendGuard> {

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::Sender;
 
+use super::caller::Caller;
 use super::pipes::Pipes;
 use super::real::{Real, RealSocket, SCRATCH_BYTES};
 use super::shared::{Arrival, LiveSession, Mailbox, Order, Ticket, Wanted, WorkerHandle};
@@ -80,7 +81,7 @@ pub fn spawn(id: WorkerId, context: Context) -> io::Result<(WorkerHandle, JoinHa
 struct Slot {
     session: Session<Real>,
     ticket: Ticket,
-    client: ClientAddr,
+    client: Caller,
     /// The valid entry among the timers.
     armed: Moment,
     /// Whether it stands in the queue of those that want to go on.
@@ -125,6 +126,9 @@ impl Worker {
                 generation: 0,
             },
             client: ClientAddr(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+            introduced: None,
+            source: None,
+            warned_at: None,
             service: Arc::clone(&context.service),
         };
         Ok(Self {
@@ -272,7 +276,7 @@ impl Worker {
             Slot {
                 session,
                 ticket,
-                client,
+                client: Caller::Direct(client),
                 armed: Moment::NEVER,
                 is_queued: false,
             },
@@ -283,9 +287,16 @@ impl Worker {
     /// Calls a session, if it still lives. A panic costs that session, and no other.
     fn call(&mut self, key: SessionKey, with: impl FnOnce(&mut Session<Real>, &mut Real) -> Step) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        self.world.enter(key, slot.client, &slot.ticket.service);
+        self.world.enter(key, slot.client.client(), &slot.ticket.service);
         let world = &mut self.world;
-        match catch_unwind(AssertUnwindSafe(|| with(&mut slot.session, world))) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| with(&mut slot.session, world)));
+        if let Some(client) = self.world.introduced.take() {
+            slot.client.introduce(client);
+        }
+        if let Some(source) = self.world.source.take() {
+            slot.ticket.note_source(source);
+        }
+        match outcome {
             Ok(step) => self.after(key, step),
             Err(_) => {
                 drop(self.slots.remove(key));
@@ -338,12 +349,13 @@ impl Worker {
         let Some(Slot {
             session,
             mut ticket,
-            client,
+            client: caller,
             ..
         }) = self.slots.remove(key)
         else {
             return;
         };
+        let client = caller.client();
         let backend = session.backend().map(|guard| guard.backend());
         let tally = session.tally();
         let lasted = self.world.now.since(tally.started);
@@ -360,6 +372,7 @@ impl Worker {
             self.access_log.record(SessionRecord {
                 service: Arc::clone(&ticket.service.name),
                 client,
+                proxied_by: caller.proxied_by(),
                 backend: backend.map(|backend| Arc::clone(&backend.name)),
                 connect: tally.connect,
                 duration: lasted,
@@ -396,7 +409,7 @@ impl Worker {
             found.push(LiveSession {
                 key,
                 service: Arc::clone(&service.name),
-                client: slot.client,
+                client: slot.client.client(),
                 backend: backend.map(Arc::clone),
                 phase: slot.session.phase_name(),
                 age: self.world.now.since(tally.started),

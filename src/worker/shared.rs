@@ -52,7 +52,7 @@ pub struct Ticket {
     pub end: End,
     /// Whether a backend has counted the end as well.
     is_backends: bool,
-    _places: Places,
+    places: Places,
     worker: Option<Permit>,
 }
 
@@ -65,9 +65,14 @@ impl Ticket {
             service,
             end: End::Shutdown,
             is_backends: false,
-            _places: places,
+            places,
             worker: None,
         }
+    }
+
+    /// Whose it is was learnt later than that it came: what it takes of its source.
+    pub fn note_source(&mut self, source: SourcePermit) {
+        self.places.source = Some(source);
     }
 
     /// It ended so, with this backend, after so long.

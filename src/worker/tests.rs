@@ -14,7 +14,7 @@ use super::*;
 use crate::balance::{Balancer, HashKey, PolicyName};
 use crate::observe::{AccessLog, End, ProcessCounters};
 use crate::pool::{Backend, Limiter, Member, Pool, TrafficFailure};
-use crate::service::{Service, ServiceSettings};
+use crate::service::{ProxySettings, Service, ServiceSettings};
 use crate::session::SessionOptions;
 use crate::sys::Doorbell;
 use crate::types::{BackendAddr, BackendId, ClientAddr, ServiceId, WorkerId};
@@ -41,6 +41,7 @@ fn service(name: &str, address: std::net::SocketAddr) -> Arc<Service> {
         peer_timeout: None,
         max_session: None,
         latency_every: None,
+        is_introduced: false,
     };
     let backend = Backend::new(BackendId(0), "b", BackendAddr(address), None, 3, 1);
     let member = Member::new(Arc::new(backend), 1, 1);
@@ -51,6 +52,7 @@ fn service(name: &str, address: std::net::SocketAddr) -> Arc<Service> {
         fence: crate::fence::FenceSettings::default(),
         hash_key: HashKey::SourceIp,
         sticky: None,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     Arc::new(Service::new(ServiceId(0), name, settings, balancer))

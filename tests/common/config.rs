@@ -99,6 +99,12 @@ impl Config {
         self
     }
 
+    /// The lines of `[service.proxy_protocol]`.
+    pub(crate) fn proxy_protocol(mut self, lines: &str) -> Self {
+        write!(self.last().backends, "[service.proxy_protocol]\n{lines}\n").unwrap();
+        self
+    }
+
     /// Lines of `[[service]]`.
     pub(crate) fn service(mut self, lines: &str) -> Self {
         writeln!(self.last().lines, "{lines}").unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lb::config::{
     Access, AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord,
-    HashKey, Health, History, Limits, Log, Managed, Prediction, Program, RingHash, Runtime, Scale, Service, SourceRate,
-    Sticky,
+    HashKey, Health, History, Limits, Log, Managed, Prediction, Program, ProxyProtocol, ProxyVersion, RingHash,
+    Runtime, Scale, Service, SourceRate, Sticky,
 };
 use lb::types::HttpUrl;
 
@@ -58,6 +58,14 @@ fn every_key_arrives_in_its_value() {
             ttl: Duration::from_secs(3_600),
             size: 5_000,
         }),
+        proxy_protocol: ProxyProtocol {
+            trusted: Some(
+                ["10.0.0.0/8", "::1/128"]
+                    .map(|network| network.parse().unwrap())
+                    .to_vec(),
+            ),
+            send: Some(ProxyVersion::V2),
+        },
         managed: Some(managed),
         connections_max: Some(1_000),
         connect_timeout: ms(1_500),

@@ -9,7 +9,8 @@ fn layers(path: &str, text: &str) -> Vec<String> {
 
 #[test]
 fn an_import_across_layers_is_found_however_it_is_written() {
-    let message = ["src/session/mod.rs:2: `session` may not import `pool`; it may: types, observe".to_owned()];
+    let message =
+        ["src/session/mod.rs:2: `session` may not import `pool`; it may: types, observe, proxy_protocol".to_owned()];
     for import in [
         "use crate::pool::Pool;",
         "use crate::{pool, types::Id};",

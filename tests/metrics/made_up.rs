@@ -4,7 +4,7 @@ use super::*;
 use lb::balance::{Balancer, HashKey, PolicyName};
 use lb::observe::{Found, RefusedReason};
 use lb::pool::{Admin, Backend, Health, Member, Pool};
-use lb::service::{Service, ServiceSettings};
+use lb::service::{ProxySettings, Service, ServiceSettings};
 use lb::session::SessionOptions;
 use lb::types::{BackendAddr, BackendId, ConnectFailure, Moment, ServiceId, Way, WorkerId};
 
@@ -47,6 +47,7 @@ fn service(name: &str, members: Vec<Member>) -> Arc<Service> {
         peer_timeout: None,
         max_session: None,
         latency_every: None,
+        is_introduced: false,
     };
     let settings = ServiceSettings {
         options,
@@ -54,6 +55,7 @@ fn service(name: &str, members: Vec<Member>) -> Arc<Service> {
         fence: lb::fence::FenceSettings::default(),
         hash_key: HashKey::SourceIp,
         sticky: None,
+        proxy: ProxySettings::default(),
         seed: 1,
     };
     let balancer = Balancer::new(Pool::new(members), PolicyName::RoundRobin);

@@ -3,7 +3,7 @@
 use lb::session::{Connect, Read, Write};
 use lb::types::{ConnectFailure, Side};
 
-use super::kernel::{CLIENT, Fd, Id, Kernel, Link, opposite};
+use super::kernel::{CLIENT, Fd, Id, Kernel, Link, Tcp, opposite};
 use super::rng::mix;
 
 impl Kernel {
@@ -31,6 +31,9 @@ impl Kernel {
             .map_or(0, |other| self.sockets[id].read - self.sockets[other].sent);
         if held > 0 {
             self.violate(format!("reads from {id} while {held} bytes it sent are held"));
+        }
+        if id == CLIENT && self.winner.is_some_and(|winner| self.sockets[winner].lacks_header()) {
+            self.violate("reads from the client before the backend has its header".to_owned());
         }
         if self.sockets[id].is_exhausted && self.sockets[id].rst_told.is_none() {
             self.violate(format!("reads from {id} again, though it said Wait"));
@@ -84,7 +87,8 @@ impl Kernel {
         }
         if taken > 0 {
             socket.waiting -= taken;
-            socket.read += taken as u64;
+            let of_header = Tcp::part_of(&socket.header_in, &mut socket.header_read, taken);
+            socket.read += (taken - of_header) as u64;
             self.progress += 1;
             return Ok(taken);
         }
@@ -119,11 +123,13 @@ impl Kernel {
         if into.is_empty() {
             self.violate(format!("reads nothing from {id}"));
         }
-        let place = self.sockets[id].read;
+        let (place, header_before) = (self.sockets[id].read, self.sockets[id].header_read);
         let outcome = match self.take(id, into.len(), usize::MAX, false) {
             Ok(bytes) => {
                 let seed = self.pattern_seed(self.sockets[id].side);
-                fill(seed, place, &mut into[..bytes]);
+                let header = &self.sockets[id].header_in[header_before..self.sockets[id].header_read];
+                into[..header.len()].copy_from_slice(header);
+                fill(seed, place, &mut into[header.len()..bytes]);
                 Read::Bytes(bytes)
             }
             Err(end) => end,
@@ -195,7 +201,8 @@ impl Kernel {
             return Write::Wait;
         }
         socket.unacknowledged += taken;
-        socket.sent += taken as u64;
+        let of_header = Tcp::part_of(&socket.header_out, &mut socket.header_sent, taken);
+        socket.sent += (taken - of_header) as u64;
         self.progress += 1;
         self.active_at = now;
         Write::Bytes(taken)
@@ -203,12 +210,14 @@ impl Kernel {
 
     pub(crate) fn send(&mut self, id: Id, bytes: &[u8]) -> Write {
         self.enter(id, "send");
-        let place = self.sockets[id].sent;
+        let (place, header_before) = (self.sockets[id].sent, self.sockets[id].header_sent);
         let outcome = self.give(id, bytes.len());
         if let Write::Bytes(taken) = outcome {
             let seed = self.pattern_seed(opposite(self.sockets[id].side));
-            let mut expected = vec![0; taken];
-            fill(seed, place, &mut expected);
+            let mut expected = self.sockets[id].header_out[header_before..self.sockets[id].header_sent].to_vec();
+            let header_bytes = expected.len();
+            expected.resize(taken, 0);
+            fill(seed, place, &mut expected[header_bytes..]);
             if expected != bytes[..taken] {
                 self.violate(format!("wrong bytes to {id} at {place}"));
             }
@@ -273,6 +282,8 @@ impl Kernel {
             self.violate(format!("FIN to {id}, but {other} sent none"));
         } else if source.rst_told.is_some() {
             self.violate(format!("FIN to {id}, but {other} has reset"));
+        } else if target.lacks_header() {
+            self.violate(format!("FIN to {id} before it has its header"));
         } else if target.sent != source.arrived {
             let (sent, arrived) = (target.sent, source.arrived);
             self.violate(format!("FIN to {id} after {sent} of {arrived} bytes"));
@@ -317,7 +328,10 @@ impl Kernel {
         let socket = &mut self.sockets[id];
         socket.fd = Fd::Closed;
         let (is_finished, unread) = (socket.is_finished, socket.waiting);
-        if !is_finished {
+        // Who comes and goes without a word, where a header was due, gets what it gave.
+        let came_for_nothing = !socket.header_in.is_empty() && socket.header_arrived == 0 && socket.fin_told.is_some();
+        let is_answered = is_finished || (came_for_nothing && self.winner.is_none());
+        if !is_answered {
             self.check_fin(id);
         }
         if unread > 0 {

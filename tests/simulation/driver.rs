@@ -1,9 +1,11 @@
 //! Runs seeds: random peers, buffers, faults and schedules, one small thing a step.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 use lb::observe::End;
+use lb::proxy_protocol::{self, Endpoints, Header, Parsed, Version};
 use lb::session::SessionOptions;
 use lb::types::{ConnectFailure, Lane, Readiness};
 
@@ -34,6 +36,9 @@ pub(crate) struct Census {
     pub(crate) spliced: u64,
     pub(crate) raced: u64,
     pub(crate) went_on: u64,
+    /// Clients that were introduced by a header, and backends that got one.
+    pub(crate) introduced: u64,
+    pub(crate) told: u64,
     pub(crate) ends: [u64; lb::observe::END_COUNT],
 }
 
@@ -43,6 +48,7 @@ struct Play {
     peers: Vec<Peer>,
     rng: Rng,
     is_friendly: bool,
+    header_bytes: u64,
     pause_max: Duration,
     sizes: Vec<u64>,
     step_nanos: u64,
@@ -88,6 +94,15 @@ pub(crate) fn run(seed: u64, steps: u64, is_tracing: bool, census: &mut Census) 
             step += 1;
         }
         census.spliced += u64::from(play.stage.kernel.borrow().pipes_ever > 0);
+        census.introduced += u64::from(play.stage.world.introduced.is_some());
+        let kernel = Rc::clone(&play.stage.kernel);
+        let told = kernel
+            .borrow()
+            .sockets
+            .iter()
+            .filter(|socket| socket.header_sent > 0)
+            .count();
+        census.told += told as u64;
         census.raced += u64::from(play.stage.world.picked.len() > play.stage.world.failures.len() + 1);
         if let Some(end) = play.stage.end {
             census.ends[end as usize] += 1;
@@ -116,6 +131,7 @@ fn options(rng: &mut Rng, is_friendly: bool) -> SessionOptions {
         peer_timeout: rng.percent(50).then(|| millis(rng, &[4, 400, 20_000])),
         max_session: rng.percent(5).then(|| millis(rng, &[500, 5_000])),
         latency_every: rng.percent(50).then(|| millis(rng, &[1, 250])),
+        is_introduced: false,
     }
 }
 
@@ -142,6 +158,39 @@ fn fate(rng: &mut Rng) -> Fate {
         6 => Fate::Immediate(ConnectFailure::NoLocalPort),
         7 => Fate::Immediate(ConnectFailure::NoDescriptor),
         _ => Fate::Up,
+    }
+}
+
+/// What a client's proxy says first.
+fn header(rng: &mut Rng, is_friendly: bool) -> Vec<u8> {
+    let port = |rng: &mut Rng| rng.below(65_536) as u16;
+    let v4 = Endpoints::new(([192, 0, 2, 1], port(rng)).into(), ([192, 0, 2, 2], 443).into());
+    let v6 = Endpoints::new(([7; 16], port(rng)).into(), ([8; 16], 443).into());
+    let mut long = b"\r\n\r\n\0\r\nQUIT\n\x20\0".to_vec();
+    let block = vec![0; rng.pick(&[0, 1, 100, 3_000])];
+    long.extend((block.len() as u16).to_be_bytes());
+    long.extend(block);
+    let all = [
+        proxy_protocol::encode(Version::V1, Some(v4)),
+        proxy_protocol::encode(Version::V1, Some(v6)),
+        proxy_protocol::encode(Version::V2, Some(v4)),
+        proxy_protocol::encode(Version::V2, Some(v6)),
+        proxy_protocol::probe(Version::V1),
+        long,
+    ];
+    let header = all[rng.below(all.len() as u64) as usize].clone();
+    let mut flipped = header.clone();
+    flipped[rng.below(header.len() as u64) as usize] ^= 1 << rng.below(8);
+    // Not one that takes the client's bytes for its own.
+    let is_whole = match proxy_protocol::parse(&flipped) {
+        Ok(Parsed::Complete(_, length)) => length == flipped.len(),
+        Ok(Parsed::Incomplete) => false,
+        Err(_) => true,
+    };
+    if is_whole && !is_friendly && rng.percent(20) {
+        flipped
+    } else {
+        header
     }
 }
 
@@ -199,9 +248,30 @@ impl Play {
             sizes = vec![3 << 20, (1 << 20) + 1, 0];
         }
         let pause_max = millis(&mut rng, &[2, 50, 2_000]);
+        world.options.is_introduced = rng.percent(30);
+        world.is_refusing = !is_friendly && rng.percent(5);
+        if rng.percent(30) {
+            world.header = vec![b'h'; rng.pick(&[15, 59, 107])];
+        }
+        let header = if world.options.is_introduced {
+            header(&mut rng, is_friendly)
+        } else {
+            Vec::new()
+        };
         let mut of_client = invite(&mut rng, is_friendly, &sizes, pause_max);
+        // Its peer sends the header as it sends everything else.
+        let header_bytes = header.len() as u64;
+        if let Ok(Parsed::Complete(said, _)) = proxy_protocol::parse(&header) {
+            let endpoints = match said {
+                Header::Own => None,
+                Header::Proxied(endpoints) => Some(endpoints),
+            };
+            world.expected = Some(endpoints);
+        }
+        of_client.total += header_bytes;
         let acts = rng.pick(&[0, 0, 1, 2, 8]);
         let stage = Stage::start_after(world, client, |kernel| {
+            kernel.sockets[CLIENT].header_in = header;
             for _ in 0..acts {
                 if !kernel.sockets[CLIENT].rst_arrived && of_client.has_plans(kernel, CLIENT) {
                     of_client.act(kernel, CLIENT);
@@ -212,6 +282,7 @@ impl Play {
             stage,
             peers: vec![of_client],
             is_friendly,
+            header_bytes,
             pause_max,
             sizes,
             step_nanos: rng.pick(&[0, 1_000, 100_000]),
@@ -372,7 +443,7 @@ impl Play {
             && let Some(winner) = kernel.winner
         {
             let client_got = kernel.sockets[CLIENT].sent == self.peers[winner].total;
-            let backend_got = kernel.sockets[winner].sent == self.peers[CLIENT].total;
+            let backend_got = kernel.sockets[winner].sent + self.header_bytes == self.peers[CLIENT].total;
             drop(kernel);
             if !client_got || !backend_got {
                 let what = "both peers behaved, and not everything was passed on".to_owned();

@@ -63,6 +63,13 @@ pub(crate) struct Tcp {
     /// The balancer knows how the connect went.
     pub(crate) is_settled: bool,
     pub(crate) buffers: Buffers,
+    /// What stands before the bytes that are counted and compared, of the peer and of the balancer; and how much of it has come, was
+    /// read, was sent.
+    pub(crate) header_in: Vec<u8>,
+    pub(crate) header_out: Vec<u8>,
+    pub(crate) header_arrived: usize,
+    pub(crate) header_read: usize,
+    pub(crate) header_sent: usize,
     pub(super) segments: VecDeque<usize>,
     /// Bytes that wait to be read.
     pub(crate) waiting: usize,
@@ -102,6 +109,18 @@ pub(crate) struct Tcp {
 impl Tcp {
     pub(crate) const fn room(&self) -> usize {
         self.buffers.send.saturating_sub(self.unacknowledged)
+    }
+
+    /// So many of some bytes that come or go belong to a header of which there was so much before.
+    pub(super) fn part_of(header: &[u8], before: &mut usize, bytes: usize) -> usize {
+        let part = bytes.min(header.len() - *before);
+        *before += part;
+        part
+    }
+
+    /// The peer hasn't got all of the header that comes first.
+    pub(crate) fn lacks_header(&self) -> bool {
+        self.header_sent < self.header_out.len()
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -220,6 +239,11 @@ impl Kernel {
             owes_handshake: side == Side::Backend,
             is_settled: false,
             buffers,
+            header_in: Vec::new(),
+            header_out: Vec::new(),
+            header_arrived: 0,
+            header_read: 0,
+            header_sent: 0,
             segments: VecDeque::new(),
             waiting: 0,
             arrived: 0,
@@ -281,7 +305,8 @@ impl Kernel {
         }
         socket.segments.push_back(bytes);
         socket.waiting += bytes;
-        socket.arrived += bytes as u64;
+        let of_header = Tcp::part_of(&socket.header_in, &mut socket.header_arrived, bytes);
+        socket.arrived += (bytes - of_header) as u64;
         socket.edge = true;
         self.trace(|| format!("peer {id} sends {bytes}"));
         true

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lb::observe::End;
-use lb::session::SessionOptions;
+use lb::observe::{End, RefusedReason};
+use lb::session::{HEADER_TIMEOUT, PhaseName, SessionOptions};
 use lb::types::Moment;
 
 use super::kernel::{CLIENT, Fd, Kernel, Tcp};
@@ -32,7 +32,7 @@ fn is_half_closed(kernel: &Kernel) -> bool {
 fn silence(kernel: &Kernel, options: &SessionOptions) -> (End, Duration) {
     let is_pending = pair(kernel).is_some_and(|pair| {
         pair.iter()
-            .any(|(source, target)| source.read > target.sent || target.unacknowledged > 0)
+            .any(|(source, target)| source.read > target.sent || target.lacks_header() || target.unacknowledged > 0)
     });
     let is_dead = pair(kernel).is_some_and(|pair| pair.iter().any(|(side, _)| side.rst_told.is_some()));
     if !is_half_closed(kernel) {
@@ -51,6 +51,7 @@ fn is_ready_to_reset(kernel: &Kernel) -> bool {
             dead.rst_told.is_some()
                 && alive.rst_told.is_none()
                 && alive.sent == dead.arrived
+                && !alive.lacks_header()
                 && alive.unacknowledged == 0
         })
     })
@@ -72,7 +73,7 @@ pub(crate) fn check_live(stage: &Stage) {
         };
         let is_held_up = kernel.was_short_of_memory || stage.is_queued;
         for (dead, alive) in pair {
-            let was_delivered = alive.sent == dead.arrived && alive.unacknowledged == 0;
+            let was_delivered = alive.sent == dead.arrived && !alive.lacks_header() && alive.unacknowledged == 0;
             if dead.rst_told == Some(kernel.call) && alive.rst_told.is_none() && was_delivered && !is_held_up {
                 wrong.push(format!("{:?} is gone, nothing is on its way, and it lives", dead.side));
             }
@@ -129,8 +130,11 @@ pub(crate) fn check_rest(stage: &Stage) {
         {
             return;
         }
-        let Some(pair) = pair(&kernel) else { return };
-        for (source, target) in pair {
+        let is_waiting = |session: &lb::session::Session<_>| session.phase_name() == PhaseName::AwaitingHeader;
+        if stage.session.as_ref().is_some_and(is_waiting) && kernel.sockets[CLIENT].has_news() {
+            wrong.push("stalls: the client has sent something, and no event will come".to_owned());
+        }
+        for (source, target) in pair(&kernel).into_iter().flatten() {
             if source.fd != Fd::Open || target.fd != Fd::Open || target.rst_told.is_some() {
                 continue;
             }
@@ -147,7 +151,7 @@ pub(crate) fn check_rest(stage: &Stage) {
                     target.side
                 ));
             }
-            if takes_more && source.read > target.sent {
+            if takes_more && (source.read > target.sent || target.lacks_header()) {
                 wrong.push(format!("stalls: holds bytes that {:?} would take", target.side));
             }
         }
@@ -167,7 +171,14 @@ pub(crate) fn check_overdue(stage: &mut Stage) {
         let kernel = stage.kernel.borrow();
         let options = &stage.world.options;
         let is_late = |due: Moment| kernel.now > due.plus(LATENESS);
-        if kernel.winner.is_none() {
+        let is_waiting = stage
+            .session
+            .as_ref()
+            .is_some_and(|session| session.phase_name() == PhaseName::AwaitingHeader);
+        if is_waiting {
+            let is_overdue = is_late(kernel.sockets[CLIENT].opened.plus(HEADER_TIMEOUT));
+            wrong = is_overdue.then_some("who doesn't say who it is outlives its time");
+        } else if kernel.winner.is_none() {
             let overdue = kernel
                 .sockets
                 .iter()
@@ -268,6 +279,12 @@ fn end_without_backend(stage: &Stage, kernel: &Kernel, end: End) -> Option<Strin
     let tries = world.picked.len();
     let tries_max = usize::from(world.options.connect_retries) + 1;
     match end {
+        End::Refused => refusal(stage, kernel),
+        End::ClientClosed => {
+            let client = &kernel.sockets[CLIENT];
+            let said_nothing = client.fin_told.is_some() && client.arrived == 0 && client.header_arrived == 0;
+            (!said_nothing || world.introduced.is_some()).then(|| "without a backend, and it had spoken".to_owned())
+        }
         End::NoBackend if tries == 0 => None,
         End::ClientReset if kernel.sockets[CLIENT].rst_told.is_some() => None,
         End::ConnectFailed if tries == 0 || world.failures.len() != tries => {
@@ -277,6 +294,20 @@ fn end_without_backend(stage: &Stage, kernel: &Kernel, end: End) -> Option<Strin
         End::ConnectFailed => None,
         _ => Some("which a connect can't".to_owned()),
     }
+}
+
+/// Who may be turned away, and why.
+fn refusal(stage: &Stage, kernel: &Kernel) -> Option<String> {
+    let (world, client) = (&stage.world, &kernel.sockets[CLIENT]);
+    let is_whole = client.header_read == client.header_in.len();
+    let is_fair = match world.refusals.as_slice() {
+        [RefusedReason::ProxyTimeout] => world.introduced.is_none() && kernel.now >= client.opened.plus(HEADER_TIMEOUT),
+        [RefusedReason::ProxyMalformed] if world.expected.is_some() => !is_whole && client.fin_told.is_some(),
+        [RefusedReason::ProxyMalformed] => true,
+        [RefusedReason::ServiceLimit] => world.is_refusing && world.introduced.is_some(),
+        _ => false,
+    };
+    (!is_fair).then(|| format!("for {:?}", world.refusals))
 }
 
 fn end_in_order(first: &Tcp, second: &Tcp) -> Option<String> {
@@ -290,7 +321,7 @@ fn end_in_order(first: &Tcp, second: &Tcp) -> Option<String> {
         if source.rst_told.is_some() {
             return Some(format!("{:?} had reset", source.side));
         }
-        if target.sent != source.arrived || !target.is_finished || target.fd != Fd::Closed {
+        if target.sent != source.arrived || target.lacks_header() || !target.is_finished || target.fd != Fd::Closed {
             return Some(format!("{:?} didn't get everything", target.side));
         }
     }
@@ -306,6 +337,7 @@ fn end_by_reset(stage: &Stage, kernel: &Kernel, dead: &Tcp, alive: &Tcp) -> Opti
         Some(at) if at < dead_at => Some("the other reset first".to_owned()),
         Some(_) => None,
         None if kernel.now >= kernel.active_at.plus(stage.world.options.half_close_timeout) => None,
+        None if alive.lacks_header() => Some("it has no header".to_owned()),
         None if alive.sent < dead.arrived => Some(format!("{} of {} bytes passed on", alive.sent, dead.arrived)),
         None if alive.unacknowledged > 0 => Some(format!("{} bytes on their way", alive.unacknowledged)),
         None => None,

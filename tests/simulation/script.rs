@@ -44,6 +44,7 @@ fn world_with(buffers: Buffers, fates: &[Fate], set: impl FnOnce(&mut SessionOpt
         peer_timeout: None,
         max_session: None,
         latency_every: None,
+        is_introduced: false,
     };
     set(&mut options);
     let mut kernel = Kernel::new(1, Rng::new(1));

@@ -2,9 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt::Arguments;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use lb::observe::RefusedReason;
+use lb::proxy_protocol::Endpoints;
 use lb::session::{Connect, Outstanding, Read, SessionOptions, Socket, World, Write};
 use lb::types::{BackendId, ConnectFailure, Lane, Moment, Side, Way};
 
@@ -186,6 +190,16 @@ pub(crate) struct SimWorld {
     pub(crate) latencies: Vec<Duration>,
     /// What it let a first question wait for, and never answered.
     pub(crate) unanswered: Vec<Duration>,
+    /// What backends get first.
+    pub(crate) header: Vec<u8>,
+    /// Whom the client's header names; `None`: it is none. `Some(None)`: nobody.
+    pub(crate) expected: Option<Option<Endpoints>>,
+    /// Whom it was said to name.
+    pub(crate) introduced: Option<Option<Endpoints>>,
+    introduced_at: Option<Moment>,
+    /// Whether a client is turned away for what its header says.
+    pub(crate) is_refusing: bool,
+    pub(crate) refusals: Vec<RefusedReason>,
     /// As noted: to the backend, to the client.
     pub(crate) moved: (u64, u64),
 }
@@ -209,6 +223,12 @@ impl SimWorld {
             connected: Vec::new(),
             latencies: Vec::new(),
             unanswered: Vec::new(),
+            header: Vec::new(),
+            expected: None,
+            introduced: None,
+            introduced_at: None,
+            is_refusing: false,
+            refusals: Vec::new(),
             moved: (0, 0),
         }
     }
@@ -218,6 +238,11 @@ impl SimWorld {
             let mut kernel = self.kernel.borrow_mut();
             kernel.violate(format!("measured {:?}, and nobody asked", backend.id));
         }
+    }
+
+    /// When it began to look for a backend.
+    fn connects_from(&self, kernel: &Kernel) -> Moment {
+        self.introduced_at.unwrap_or(kernel.sockets[CLIENT].opened)
     }
 
     /// What a connect must hold to: enough leave for those under way, and none of them known to be dead.
@@ -263,8 +288,48 @@ impl World for SimWorld {
         &self.options
     }
 
+    fn introduce(&mut self, proxied: Option<&Endpoints>) -> Result<(), RefusedReason> {
+        let said = Some(proxied.copied());
+        let mut kernel = self.kernel.borrow_mut();
+        if said != self.expected || self.introduced.is_some() {
+            let (expected, before) = (self.expected, self.introduced);
+            kernel.violate(format!("introduces {said:?} instead of {expected:?}, after {before:?}"));
+        }
+        let client = &kernel.sockets[CLIENT];
+        if client.header_read < client.header_in.len() {
+            kernel.violate("introduces before the header is there".to_owned());
+        }
+        self.introduced = said;
+        self.introduced_at = Some(kernel.now);
+        if self.is_refusing {
+            Err(RefusedReason::ServiceLimit)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn note_refused(&mut self, reason: RefusedReason, _why: Arguments<'_>) {
+        self.refusals.push(reason);
+    }
+
+    fn header(&mut self, _client: &SimSocket, destination: Option<SocketAddr>) -> Vec<u8> {
+        let mut kernel = self.kernel.borrow_mut();
+        let said = self.introduced.flatten().map(|endpoints| endpoints.destination);
+        if destination != said {
+            kernel.violate(format!("tells of {destination:?} instead of {said:?}"));
+        }
+        match kernel.winner {
+            Some(winner) => kernel.sockets[winner].header_out.clone_from(&self.header),
+            None => kernel.violate("a header, and no backend to get it".to_owned()),
+        }
+        self.header.clone()
+    }
+
     fn pick(&mut self, tried: &[BackendId]) -> Option<Hold> {
         let mut kernel = self.kernel.borrow_mut();
+        if self.options.is_introduced && self.introduced.is_none() {
+            kernel.violate("picks before it knows for whom".to_owned());
+        }
         if tried != self.picked {
             let picked = &self.picked;
             kernel.violate(format!("says it tried {tried:?}, but got {picked:?}"));
@@ -297,7 +362,7 @@ impl World for SimWorld {
         kernel.progress += 1;
         if let Fate::Immediate(failure) = fate {
             let is_alone = kernel.sockets.iter().skip(1).all(|attempt| attempt.fd != Fd::Open);
-            let patience_until = kernel.sockets[0].opened.plus(self.options.connect_timeout);
+            let patience_until = self.connects_from(&kernel).plus(self.options.connect_timeout);
             if failure.is_shortage() && is_alone && kernel.now < patience_until {
                 self.picked.pop(); // it says nothing of the backend, which may be tried again
             }
