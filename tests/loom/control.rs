@@ -1,5 +1,6 @@
 //! A backend on its way out (`src/control/leaving.rs`), while workers may still pick it from a pool that they had before.
 
+#[allow(dead_code, reason = "what only the control thread calls")]
 #[path = "../../src/control/leaving.rs"]
 mod leaving;
 

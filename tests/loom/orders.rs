@@ -8,6 +8,14 @@ use lb_loom::sys::Doorbell;
 use lb_loom::worker::Finds;
 use lb_loom::{control, worker};
 
+/// Of three threads, every order in which at most three times one is interrupted that could have gone on: nearly every fault shows with
+/// two (Musuvathi, Qadeer, "Iterative context bounding", PLDI 2007), and all orders would take hours.
+fn bounded(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
 /// Whether a thread looks at its queue once more when it has said that it will sleep.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Looks {
@@ -41,7 +49,12 @@ fn hand_off(givers: u32, looks: Looks) {
 fn no_wake_up_is_lost() {
     set_broken(Broken::Nothing);
     loom::model(|| hand_off(1, Looks::Again));
-    loom::model(|| hand_off(2, Looks::Again));
+}
+
+#[test]
+fn no_wake_up_of_two_is_lost() {
+    set_broken(Broken::Nothing);
+    bounded(|| hand_off(2, Looks::Again));
 }
 
 #[test]
@@ -86,7 +99,7 @@ fn places() {
 #[test]
 fn a_limit_is_never_passed_and_every_place_comes_back() {
     set_broken(Broken::Nothing);
-    loom::model(places);
+    bounded(places);
 }
 
 #[test]
@@ -99,7 +112,10 @@ fn a_count_that_is_read_and_written_apart_passes_its_limit() {
         let thread = loom::thread::spawn(move || other.take());
         let ours = limiter.take();
         let theirs = thread.join().unwrap();
-        assert!(ours.is_none() || theirs.is_none(), "more than the limit");
+        let is_passed = ours.is_some() && theirs.is_some();
+        // Given back, the second would be one too many, and panic in a panic.
+        std::mem::forget((ours, theirs));
+        assert!(!is_passed, "more than the limit");
     });
 }
 
@@ -171,7 +187,7 @@ fn an_order_by_the_slot_alone_ends_another_session() {
 }
 
 #[test]
-fn no_row_of_eight_steps_confuses_two_sessions() {
-    let rows = worker::every_row_of_steps(8, u32::MAX - 1);
+fn no_row_of_nine_steps_confuses_two_sessions() {
+    let rows = worker::every_row_of_steps(9, u32::MAX - 1);
     assert!(rows > 100_000, "{rows}");
 }

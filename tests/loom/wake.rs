@@ -2,36 +2,25 @@
 
 use std::io;
 
-use loom::sync::{Condvar, Mutex};
+use loom::sync::Notify;
 
 /// Stands in for `src/sys/wake.rs`.
 #[derive(Debug)]
-pub struct Waker {
-    is_rung: Mutex<bool>,
-    rung: Condvar,
-}
+pub struct Waker(Notify);
 
 impl Waker {
     /// # Errors
     /// None here.
     pub fn open() -> io::Result<Self> {
-        Ok(Self {
-            is_rung: Mutex::new(false),
-            rung: Condvar::new(),
-        })
+        Ok(Self(Notify::new()))
     }
 
     pub fn wake(&self) {
-        *self.is_rung.lock().unwrap() = true;
-        self.rung.notify_one();
+        self.0.notify();
     }
 
-    /// `epoll_wait` without a timeout.
+    /// `epoll_wait` without a timeout; it may return for nothing.
     pub fn wait(&self) {
-        let mut is_rung = self.is_rung.lock().unwrap();
-        while !*is_rung {
-            is_rung = self.rung.wait(is_rung).unwrap();
-        }
-        *is_rung = false;
+        self.0.wait();
     }
 }

@@ -36,7 +36,7 @@ pub fn an_order_ends_its_own_session_or_none(finds: Finds) {
         let orders = Arc::clone(&orders);
         loom::thread::spawn(move || orders.lock().unwrap().push_back(shown))
     };
-    let mut obey = |slab: &mut Slab<char>| {
+    let obey = |slab: &mut Slab<char>| {
         let Some(key) = orders.lock().unwrap().pop_front() else {
             return;
         };
@@ -57,7 +57,7 @@ pub fn an_order_ends_its_own_session_or_none(finds: Finds) {
     obey(&mut slab);
     operator.join().unwrap();
     obey(&mut slab);
-    assert_eq!((slab.get_mut(next), slab.count()), (Some(&mut 'b'), 1));
+    assert_eq!((slab.get_mut(next).copied(), slab.count()), (Some('b'), 1));
 }
 
 /// Every row of so many steps: a new session, or any key ever told, to find or to end. None finds or ends another's session.
