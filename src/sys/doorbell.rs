@@ -45,7 +45,14 @@ impl Doorbell {
     /// Wakes the thread if it sleeps; called after its queue was filled. Many calls make one wake-up.
     pub fn wake(&self) {
         fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
+        // One of many gets to ring, and who doesn't writes nothing that the others would have to fetch.
+        let is_ours = || {
+            let (awake, asleep) = (false, true);
+            self.is_asleep
+                .compare_exchange(asleep, awake, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+        };
+        if self.is_asleep.load(Ordering::SeqCst) && is_ours() {
             self.waker.wake();
         }
     }
