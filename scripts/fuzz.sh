@@ -59,6 +59,7 @@ run() {
 declare -A status=()
 pids=()
 names=()
+# shellcheck disable=SC2317 # by the trap
 stop() {
     if ((${#pids[@]} > 0)); then kill "${pids[@]}" 2>/dev/null || true; fi
 }
