@@ -37,7 +37,7 @@ fi
 # The lowest rooms, and what they need of the dependencies.
 lowest=(types sync observe pool balance fence config)
 crates=(arc-swap bytesize crossbeam-channel crossbeam-utils env_logger humantime ipnet jiff log prometheus-client serde serde_json strsim toml
-    toml_parser twox-hash)
+    tokio toml_parser twox-hash)
 if [[ -e src/proxy_protocol ]]; then
     lowest+=(proxy_protocol)
     crates+=(crc32c)

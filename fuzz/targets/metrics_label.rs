@@ -42,16 +42,10 @@ fuzz_target!(|given: (String, String, u32)| {
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
     {
         let (labels, value) = labels(line);
-        assert_eq!(
-            labels.first(),
-            Some(&("service".to_owned(), service.clone())),
-            "{line:?}"
-        );
-        assert_eq!(
-            labels.get(1),
-            Some(&("backend".to_owned(), backend.clone())),
-            "{line:?}"
-        );
+        for (name, wanted) in [("service", &service), ("backend", &backend)] {
+            let found: Vec<_> = labels.iter().filter(|(label, _)| label == name).collect();
+            assert_eq!(found, [&(name.to_owned(), wanted.clone())], "{line:?}");
+        }
         assert!(value.parse::<f64>().is_ok(), "{line:?}");
         samples += 1;
     }
