@@ -14,6 +14,8 @@ skipped() {
 }
 
 step cargo fmt --check
+step cargo fmt --check --manifest-path fuzz/Cargo.toml
+step cargo fmt --check --manifest-path tests/loom/Cargo.toml
 step cargo clippy --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --no-deps --document-private-items --locked
 

@@ -5,6 +5,7 @@
 //! | room | is |
 //! |---|---|
 //! | [`types`] | newtypes that several rooms share |
+//! | `sync` | names of the atomics whose protocol `tests/loom` checks in every order |
 //! | [`sys`] | what std lacks: epoll, wake-ups, sockets, pipes, limits, the clock; the only `unsafe` |
 //! | [`page`] | one HTML file with pictures that opens offline: `client --report`, the benchmarks; never the balancer |
 //! | [`api`] | the shapes of the admin API, both ways, with their schemas |
@@ -108,6 +109,7 @@ pub mod pool;
 pub mod proxy_protocol;
 pub mod service;
 pub mod session;
+mod sync;
 pub mod sys;
 pub mod types;
 pub mod worker;

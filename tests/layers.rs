@@ -11,14 +11,15 @@ mod rules;
 mod scan;
 
 /// Each room and what it may import, lowest layer first: a room imports only rooms above it in this list.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("page", &[]),
     ("api", &[]),
     ("types", &[]),
-    ("sys", &["types"]),
+    ("sync", &[]),
+    ("sys", &["types", "sync"]),
     ("config", &["types"]),
     ("observe", &["types"]),
-    ("pool", &["types", "observe"]),
+    ("pool", &["types", "sync", "observe"]),
     ("balance", &["types", "observe", "pool"]),
     ("health", &["types", "observe", "pool", "sys"]),
     ("proxy_protocol", &[]),
@@ -55,6 +56,7 @@ const ROOMS: [(&str, &[&str]); 22] = [
         "control",
         &[
             "types",
+            "sync",
             "sys",
             "api",
             "config",

@@ -12,6 +12,8 @@ mod assets;
 mod charts;
 mod describe;
 mod fence;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handle;
 mod history;
 mod hosts;

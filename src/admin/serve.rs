@@ -95,7 +95,8 @@ impl Port {
         }
     }
 
-    fn begin<S, H, F>(&self, stream: S, answer: H)
+    /// Serves a connection, if a seat is free.
+    pub(super) fn begin<S, H, F>(&self, stream: S, answer: H)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
         H: Fn(Request<Incoming>) -> F + 'static,

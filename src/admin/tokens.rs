@@ -85,7 +85,7 @@ impl Tokens {
         Self::parse(&text).map_err(|(line, wrong)| format!("admin.token_file: {name}:{line}: {wrong}"))
     }
 
-    fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(super) fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut tokens = Vec::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();

@@ -1,10 +1,9 @@
 //! A backend on its way out: no new sessions, the old ones to a deadline, and its figures to its service at the end.
 
-use std::sync::Arc;
-use std::sync::atomic::{Ordering::Acquire, fence};
 use std::time::Duration;
 
 use crate::pool::{Backend, BackendTotals};
+use crate::sync::{Arc, Ordering::Acquire, fence};
 use crate::types::{BackendId, Moment};
 
 /// After its deadline the workers are told again so often: a connect that was under way may have come to stand since.

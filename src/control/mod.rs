@@ -16,6 +16,8 @@ mod command;
 mod commands;
 mod companion;
 mod difference;
+#[cfg(fuzzing)]
+mod fuzzing;
 mod handover;
 mod inherited;
 mod leaving;

@@ -68,3 +68,39 @@ impl Fence {
         Sources::admit(&self.sources, client, &self.settings.limits, now).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+
+    #[test]
+    fn the_network_is_asked_first_and_only_limits_are_counted() {
+        let networks = Networks::new(&["10.0.0.0/8".parse().unwrap()], &[]);
+        let (inside, mapped, outside) = ("10.0.0.1", "::ffff:10.0.0.1", "192.0.2.1");
+        let admit = |fence: &Fence, client: &str| fence.admit(client.parse().unwrap(), Moment::START);
+        let open = Fence::new(FenceSettings {
+            networks: networks.clone(),
+            limits: SourceLimits::default(),
+        });
+        assert!(admit(&open, inside).unwrap().is_none() && admit(&open, mapped).unwrap().is_none());
+        assert_eq!(admit(&open, outside).unwrap_err(), RefusedReason::Access);
+        let counting = open.renewed(FenceSettings {
+            networks,
+            limits: SourceLimits {
+                connections_max: NonZeroU32::new(1),
+                rate: None,
+            },
+        });
+        let permit = admit(&counting, inside).unwrap();
+        assert!(permit.is_some());
+        assert_eq!(
+            admit(&counting, mapped).unwrap_err(),
+            RefusedReason::SourceLimit,
+            "the same source"
+        );
+        assert_eq!(admit(&counting, outside).unwrap_err(), RefusedReason::Access);
+        drop(permit);
+        assert!(admit(&counting, inside).unwrap().is_some());
+    }
+}

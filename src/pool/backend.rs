@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 
 use super::checks::Checks;
 use super::latency::PeakEwma;
+use super::limiter;
 use crate::observe::{CONNECT_SECONDS, CONNECTION_SECONDS, END_COUNT, End, Histogram, read_ends};
 use crate::types::{BackendAddr, BackendId, CONNECT_FAILURE_COUNT, ConnectFailure, Way, WorkerId};
 
@@ -199,25 +200,12 @@ impl Backend {
 
     /// One more session, if the limit leaves room, and if the count is still `seen` (where that is asked).
     pub(super) fn enter(&self, seen: Option<u32>) -> bool {
-        let mut active = self.active.load(Relaxed);
-        loop {
-            if active >= self.connections_max.load(Relaxed) || seen.is_some_and(|seen| seen != active) {
-                return false;
-            }
-            match self
-                .active
-                .compare_exchange_weak(active, active.saturating_add(1), Relaxed, Relaxed)
-            {
-                Ok(_) => return true,
-                Err(now) => active = now,
-            }
-        }
+        limiter::enter(&self.active, &self.connections_max, seen)
     }
 
     /// One less. Only a guard may call this.
     pub(super) fn leave(&self) {
-        let before = self.active.fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a guard was dropped twice");
+        limiter::leave(&self.active);
     }
 
     /// A connection stands, after a connect that took so long.

@@ -1,7 +1,6 @@
-//! Guards: each owns one +1 and gives it back when dropped. No other code may take away from a count.
+//! A session's guard of its backend: it owns one +1 and gives it back when dropped. No other code may take away from that count.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::backend::Backend;
 
@@ -35,68 +34,10 @@ impl Drop for BackendGuard {
     }
 }
 
-/// A limit on how many of something live at once; exact, whoever asks at the same time.
-#[derive(Debug)]
-pub struct Limiter {
-    active: AtomicU32,
-    max: AtomicU32,
-}
-
-/// One of those that live.
-#[derive(Debug)]
-pub struct Permit(Arc<Limiter>);
-
-impl Limiter {
-    /// `None` = no limit.
-    #[must_use]
-    pub const fn new(max: Option<u32>) -> Self {
-        Self {
-            active: AtomicU32::new(0),
-            max: AtomicU32::new(match max {
-                Some(max) => max,
-                None => u32::MAX,
-            }),
-        }
-    }
-
-    /// How many live.
-    #[must_use]
-    pub fn active(&self) -> u32 {
-        self.active.load(Relaxed)
-    }
-
-    /// How many may.
-    #[must_use]
-    pub fn max(&self) -> u32 {
-        self.max.load(Relaxed)
-    }
-
-    /// Another limit; `None` = no limit. Who is beyond a lower one stays.
-    pub fn set_max(&self, max: Option<u32>) {
-        self.max.store(max.unwrap_or(u32::MAX), Relaxed);
-    }
-
-    /// One more, if there is room.
-    #[must_use]
-    pub fn take(self: &Arc<Self>) -> Option<Permit> {
-        let more = |active: u32| (active < self.max()).then(|| active.saturating_add(1));
-        self.active
-            .fetch_update(Relaxed, Relaxed, more)
-            .ok()
-            .map(|_| Permit(Arc::clone(self)))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let before = self.0.active.fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a permit was dropped twice");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Limiter;
     use crate::types::{BackendAddr, BackendId};
 
     #[test]
@@ -139,14 +80,5 @@ mod tests {
             state ^= state << 17;
             state
         }
-    }
-
-    #[test]
-    fn a_full_limiter_refuses_and_a_dropped_permit_makes_room() {
-        let limiter = Arc::new(Limiter::new(Some(1)));
-        let permit = limiter.take();
-        assert!(permit.is_some() && limiter.take().is_none());
-        drop(permit);
-        assert!(limiter.take().is_some());
     }
 }

@@ -7,10 +7,12 @@ mod backend;
 mod checks;
 mod guard;
 mod latency;
+mod limiter;
 mod members;
 
 pub use backend::{Backend, BackendTotals, TrafficFailure};
 pub use checks::{CheckTotals, Checks};
-pub use guard::{BackendGuard, Limiter, Permit};
+pub use guard::BackendGuard;
 pub use latency::PeakEwma;
+pub use limiter::{Limiter, Permit};
 pub use members::{Admin, Health, Member, Origin, Pool, Ramp};

@@ -337,6 +337,27 @@ fn what_is_sent_is_by_the_letter() {
     assert_eq!(crc32c::crc32c(&[0; 32]), 0x8a91_36aa);
 }
 
+#[test]
+fn what_is_wrong_is_told_in_a_line_with_what_was_found() {
+    for (wrong, found) in [
+        (Malformed::Signature, "no header"),
+        (Malformed::LineTooLong, "107"),
+        (Malformed::LineEnd, "CRLF"),
+        (Malformed::Protocol, "UNKNOWN"),
+        (Malformed::Addresses, "two addresses"),
+        (Malformed::Version(3), "version 3"),
+        (Malformed::Command(5), "command 5"),
+        (Malformed::Family(0x4f), "0x4f"),
+        (Malformed::Length(11), "11 bytes"),
+        (Malformed::TlvLength, "longer"),
+        (Malformed::TlvValue(5), "0x05"),
+        (Malformed::Checksum, "CRC32C"),
+    ] {
+        let said = wrong.to_string();
+        assert!(said.contains(found) && !said.contains('\n'), "{said}");
+    }
+}
+
 fn any_address() -> impl Strategy<Value = SocketAddr> {
     prop_oneof![
         any::<([u8; 4], u16)>().prop_map(SocketAddr::from),

@@ -6,6 +6,7 @@
 
 mod calls;
 mod clock;
+mod doorbell;
 mod errno;
 mod files;
 mod group;
@@ -26,6 +27,7 @@ mod wake;
 
 pub use calls::AllowedCalls;
 pub use clock::Clock;
+pub use doorbell::Doorbell;
 pub use errno::{Decision, connect_failure, decide};
 pub use files::{Fenced, FileRules};
 pub use identity::{Identity, is_root, refuse_new_rights};
@@ -43,4 +45,4 @@ pub use raw::{
 pub use socket::{acknowledge, begin_connect, finish_write, local_address, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop, step_back, terminate};
 pub use unix::listen_unix;
-pub use wake::{Doorbell, Waker};
+pub use wake::Waker;

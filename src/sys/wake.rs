@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -36,90 +35,5 @@ impl Waker {
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
-    }
-}
-
-/// A thread that sleeps in epoll, and how to wake it only when it does.
-#[derive(Debug)]
-pub struct Doorbell {
-    is_asleep: AtomicBool,
-    waker: Waker,
-}
-
-impl Doorbell {
-    /// One for a thread that is awake.
-    ///
-    /// # Errors
-    /// No descriptor is left.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
-            is_asleep: AtomicBool::new(false),
-            waker: Waker::open()?,
-        })
-    }
-
-    /// What the thread must have in its epoll set.
-    #[must_use]
-    pub const fn waker(&self) -> &Waker {
-        &self.waker
-    }
-
-    /// The thread is about to wait. It must look at its queues once more after this.
-    pub fn announce(&self) {
-        self.is_asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    /// The thread is awake.
-    pub fn over(&self) {
-        self.is_asleep.store(false, Ordering::SeqCst);
-    }
-
-    /// Wakes the thread if it sleeps; called after its queue was filled. Many calls make one wake-up.
-    pub fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
-            self.waker.wake();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sys::Poller;
-    use std::time::Duration;
-
-    #[test]
-    fn no_wake_up_is_ever_lost() {
-        const ITEMS: u32 = 50_000;
-        let (send, queue) = crossbeam_channel::bounded(4);
-        let doorbell = Doorbell::new().unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for item in 0..ITEMS {
-                    send.send(item).unwrap();
-                    doorbell.wake();
-                }
-            });
-            let mut poller = Poller::open().unwrap();
-            poller.add_readable(doorbell.waker(), 0, false).unwrap();
-            let mut expected = 0;
-            while expected < ITEMS {
-                doorbell.announce();
-                if queue.is_empty() {
-                    poller.wait(Some(Duration::from_secs(10))).unwrap();
-                    assert!(
-                        poller.count() > 0 || !queue.is_empty(),
-                        "slept with item {expected} in the queue"
-                    );
-                }
-                doorbell.over();
-                for item in queue.try_iter() {
-                    assert_eq!(item, expected);
-                    expected += 1;
-                }
-            }
-        });
     }
 }

@@ -128,6 +128,14 @@ pub(super) async fn follow(keys: Keys<'_>, tell: &Tell) -> Infallible {
     }
 }
 
+/// One reading and one watch, for the fuzzer; what was wrong with each.
+#[cfg(fuzzing)]
+pub(super) async fn once(keys: Keys<'_>, tell: &Tell) -> (Result<(), String>, Result<(), String>) {
+    let mut known = Known::default();
+    let read = keys.read(&mut known, tell).await;
+    (read, keys.watch(&mut known, tell, &mut false).await)
+}
+
 impl Keys<'_> {
     fn asked(&self, path: &str, body: &Value) -> Result<hyper::Request<Full<Bytes>>, String> {
         web::request("POST", self.address, path)

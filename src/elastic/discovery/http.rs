@@ -42,7 +42,7 @@ pub(super) async fn follow(page: Page<'_>, questions: &Semaphore, tell: &Tell) -
 }
 
 /// One look; `etag` is of the last answer that was understood.
-async fn look(url: &HttpUrl, etag: &mut Option<HeaderValue>) -> Result<Word, String> {
+pub(super) async fn look(url: &HttpUrl, etag: &mut Option<HeaderValue>) -> Result<Word, String> {
     let mut request = web::request("GET", url.address, &url.path);
     if let Some(etag) = etag.as_ref() {
         request = request.header(IF_NONE_MATCH, etag);

@@ -13,6 +13,8 @@ mod entries;
 mod etcd;
 mod file;
 mod follow;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod rules;
 mod watch;

@@ -12,12 +12,18 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
+#[cfg(not(fuzzing))]
 use socket2::{SockRef, TcpKeepalive};
+#[cfg(not(fuzzing))]
 use tokio::net::TcpStream;
+
+#[cfg(fuzzing)]
+use super::fuzzing::connect;
 
 /// Bytes of an answer: 50,000 backends of 150 bytes fit, as in a file.
 pub(super) const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// A peer whose machine is gone is noticed within three of these.
+#[cfg(not(fuzzing))]
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// A request; its address becomes the `Host`.
@@ -40,14 +46,7 @@ pub(super) async fn exchange<T>(
     read: impl AsyncFnOnce(Response<Incoming>) -> Result<T, String>,
 ) -> Result<T, String> {
     let failed = |error: &dyn std::fmt::Display| format!("{address}: {error}");
-    let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_EVERY)
-        .with_interval(KEEPALIVE_EVERY)
-        .with_retries(2);
-    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
-        log::debug!("discovery: {address}: {error}");
-    }
+    let stream = connect(address).await.map_err(|error| failed(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed(&error))?;
@@ -68,6 +67,19 @@ pub(super) async fn exchange<T>(
         exchanged.as_mut().poll(context)
     })
     .await
+}
+
+#[cfg(not(fuzzing))]
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_EVERY)
+        .with_interval(KEEPALIVE_EVERY)
+        .with_retries(2);
+    if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
+        log::debug!("discovery: {address}: {error}");
+    }
+    Ok(stream)
 }
 
 /// The whole body.
