@@ -103,6 +103,11 @@ note() {
     printf '%s' "$*" >>"$NOTE"
 }
 
+# Within a case, so that what ends the case ends this too: without --foreground it would leave the case's process group.
+timeout() {
+    command timeout --foreground "$@"
+}
+
 # both PROTOCOL WHAT FUNCTION ARGUMENTS…: FUNCTION PORT ARGUMENTS…, first with the backend's port, then with lb's.
 both() {
     local protocol=$1 what=$2 function=$3
@@ -115,7 +120,7 @@ both() {
         mkdir -p "$work/$id/$side"
         # A shell of its own: errors end it, and when the time is over timeout ends all that it began.
         # shellcheck disable=SC2016
-        NOTE=$work/$id/$side.note timeout --kill-after=10 "$limit" bash -euo pipefail -c 'cd "$1"; shift; "$@"' - \
+        NOTE=$work/$id/$side.note command timeout --kill-after=10 "$limit" bash -euo pipefail -c 'cd "$1"; shift; "$@"' - \
             "$work/$id/$side" "$function" "$port" "$@" >"$work/$id/$side.out" 2>"$work/$id/$side.err" </dev/null &
         running=$!
         local code=0

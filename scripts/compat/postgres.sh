@@ -54,8 +54,7 @@ pg_psql() {
 
 pg_cancel() {
     local begun=$EPOCHSECONDS
-    # To psql alone, and not to its group as well: it would ask twice.
-    timeout --foreground -s INT 2 psql -p "$1" -c 'select pg_sleep(60)' 2>&1 || true
+    timeout -s INT 2 psql -p "$1" -c 'select pg_sleep(60)' 2>&1 || true
     ((EPOCHSECONDS - begun < 20))
     psql -p "$1" -Atc "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep%'"
     echo "canceled, no query is left"
