@@ -16,6 +16,9 @@ skipped() {
 step cargo fmt --check
 step cargo fmt --check --manifest-path fuzz/Cargo.toml
 step cargo fmt --check --manifest-path tests/loom/Cargo.toml
+# Their lock files follow the one here, or CI builds nothing.
+step cargo tree --quiet --locked --depth 0 --manifest-path fuzz/Cargo.toml
+step cargo tree --quiet --locked --depth 0 --manifest-path tests/loom/Cargo.toml
 step cargo clippy --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --no-deps --document-private-items --locked
 

@@ -204,7 +204,7 @@ fn t7_clients_that_are_gone_without_a_word_are_let_go_of() {
             let resident = standing.footprint().resident_kib;
             let rules = Rules::set(&field.clients, &["input drop", "output drop"]);
             let from = Instant::now();
-            let patience = Duration::from_secs(limit as u64 * 2)
+            let patience = Duration::from_secs(limit as u64 * 3)
                 + if run.is_long {
                     Duration::from_secs(10)
                 } else {

@@ -31,7 +31,10 @@ fn t10_without_descriptors_it_waits_quietly_and_goes_on_at_once() {
     drill("T10", "no descriptor left", EVERYBODY, |run, field| {
         let _servers = field.serve_all();
         let standing = Standing::start(field, run.subject, &Setup::default());
-        let inside = Load::start(field, Plan::held(100));
+        // At rest, so that what is measured is the waiting alone.
+        let mut resting = Plan::held(100);
+        resting.pause = Duration::from_secs(3600);
+        let inside = Load::start(field, resting);
         inside.wait_for_live(100);
         limit(&standing, true);
         let waiting = Load::start(field, Plan::held(50));

@@ -67,7 +67,7 @@ fn idle(run: &mut Run, field: &Field, standing: &Standing<'_>) {
 fn short(run: &mut Run, field: &Field) {
     let mut command = client_command();
     let target = Field::TARGET.to_string();
-    let span = format!("{}s", run.size(1, 20));
+    let span = format!("{}s", run.size(1, 15)); // less than anybody waits for it
     let arguments = [
         "--target",
         &target,
@@ -105,7 +105,12 @@ fn t5_a_bad_network_costs_time_and_no_byte() {
         EVERYBODY,
         |run, field| {
             let _servers = field.serve_all();
-            let standing = Standing::start(field, run.subject, &Setup::default());
+            // A SYN is sent again after a second: with less time, one lost packet is a failed connect.
+            let setup = Setup {
+                connect_ms: 3000,
+                ..Setup::default()
+            };
+            let standing = Standing::start(field, run.subject, &setup);
             let losses: &[u32] = if run.is_long { &[1, 10, 50, 200] } else { &[20] };
             for loss in losses {
                 lossy(run, field, *loss);
