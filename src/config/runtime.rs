@@ -13,7 +13,7 @@ use super::{DRAIN_TIMEOUT, MEMORY_BYTES, WORKERS_MAX, scalars};
 /// `[runtime]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Runtime {
-    /// Worker threads; `None` (0 in the file) = one per core. At most [`WORKERS_MAX`](super::WORKERS_MAX).
+    /// Worker threads; `None` (0 in the file) = one per core. At most [`WORKERS_MAX`].
     pub workers: Option<u16>,
     /// Live sessions; `None` (0 in the file) = as many as the file-descriptor limit can carry.
     pub connections_max: Option<u32>,

@@ -1,6 +1,6 @@
 //! The PROXY protocol, versions 1 and 2: what a proxy says of its client in front of the client's first byte.
 //!
-//! [`parse`] is called by `session` with what has come so far, [`encode`] by `worker` when a backend stands, [`probe`] by `control`
+//! [`parse`] is called by `session` with what has come so far, [`encode()`] by `worker` when a backend stands, [`probe`] by `control`
 //! for health checks. Pure: bytes in, values out. May not: read past what a header says it has, allocate by a length that a stranger
 //! claims, recurse, panic.
 //!

@@ -4,7 +4,7 @@
 //! (tcp(7), `tcp_retries2`). `TCP_USER_TIMEOUT` would shorten that, but it also ends who only doesn't read (6.18, `tcp_probe_timer`: a
 //! window of zero counts however well it is acknowledged), and to be slow is no fault. So what is asked is the acknowledgements: at
 //! quarters of `peer_timeout`, while bytes are under way. Who is silent with nothing under way is asked by the kernel
-//! ([`Socket::keep_alive`](super::Socket::keep_alive)), which costs a session that lives shorter than such a quarter nothing.
+//! ([`Socket::keep_alive`]), which costs a session that lives shorter than such a quarter nothing.
 
 use std::time::Duration;
 
