@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use crate::observe::{AccessLog, ProcessCounters, RefusedReason, SessionRecord, supervise};
+use crate::observe::{AccessLog, ProcessCounters, RefusedReason, Seldom, SessionRecord, supervise};
 use crate::pool::Limiter;
 use crate::service::Service;
 use crate::sys::{self, AllowedCalls, Clock, Decision, Doorbell, LoopThread, Memory, Poller, Stop};
@@ -28,8 +28,6 @@ const LONE_BURSTS: u32 = 8;
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 /// How long the last look into the kernel's queues may take when lb stops.
 const SWEEP_MAX: Duration = Duration::from_secs(1);
-/// At most one warning in this time.
-const WARNING_PAUSE: Duration = Duration::from_secs(1);
 /// From one look at the memory to the next; each costs some microseconds.
 const MEMORY_PAUSE: Duration = Duration::from_millis(100);
 /// The token of the wake-up; listeners have their place in the list.
@@ -98,7 +96,7 @@ struct Loop<'a> {
     is_listening: bool,
     /// Nothing is accepted before.
     short_until: Moment,
-    warned_at: Option<Moment>,
+    warnings: Seldom,
     /// When this burst began.
     now: Moment,
     /// When the memory was looked at, and what was found to be short: the limit, and what is used of it, in bytes.
@@ -117,7 +115,7 @@ impl<'a> Loop<'a> {
             poller,
             is_listening: false,
             short_until: Moment::START,
-            warned_at: None,
+            warnings: Seldom::default(),
             now: Moment::START,
             memory: (Moment::START, None),
             given: vec![false; acceptor.workers.len()],
@@ -307,11 +305,13 @@ impl<'a> Loop<'a> {
         if self.memory.1.is_some() {
             return Err(RefusedReason::Memory);
         }
+        if !service.trusts(client) {
+            return Err(RefusedReason::ProxyUntrusted);
+        }
         let process = self.acceptor.process.take().ok_or(RefusedReason::ProcessLimit)?;
         let of_service = service.limiter.take().ok_or(RefusedReason::ServiceLimit)?;
         // Where a header will say whose the connection is, the worker asks when it has read it.
         let source = match service.options.is_introduced {
-            true if !service.trusts(client) => return Err(RefusedReason::ProxyUntrusted),
             true => None,
             false => service.admit(client.0.ip(), self.now)?,
         };
@@ -324,11 +324,9 @@ impl<'a> Loop<'a> {
 
     fn look_at_memory(&mut self) {
         let (looked_at, _) = self.memory;
-        if self.acceptor.memory.is_limited() && self.now.since(looked_at) >= MEMORY_PAUSE {
+        if self.now.since(looked_at) >= MEMORY_PAUSE {
             let sockets = u64::from(self.acceptor.process.active()).saturating_mul(2);
             self.memory = (self.now, self.acceptor.memory.shortage(sockets));
-        } else if !self.acceptor.memory.is_limited() {
-            self.memory.1 = None;
         }
     }
 
@@ -337,47 +335,30 @@ impl<'a> Loop<'a> {
         self.acceptor
             .access_log
             .record(SessionRecord::refused(Arc::clone(&service.name), client));
-        if self.may_warn() {
-            let why = match reason {
-                RefusedReason::ProcessLimit => taken("lb as a whole", self.acceptor.process.max()),
-                RefusedReason::ServiceLimit => taken("the service", service.limiter.max()),
+        if self.warnings.is_due(self.now) {
+            let figures = match reason {
+                RefusedReason::ProcessLimit => format!(": {}", self.acceptor.process.max()),
+                RefusedReason::ServiceLimit => format!(": {}", service.limiter.max()),
                 RefusedReason::Memory => {
                     let (max, used) = self.memory.1.unwrap_or_default();
-                    let mebibytes = |bytes: u64| bytes >> 20;
-                    format!(
-                        "{} of {} MiB of memory are used; sessions that live go on",
-                        mebibytes(used),
-                        mebibytes(max)
-                    )
+                    let (used, max) = (used >> 20, max >> 20);
+                    format!(": {used} of {max} MiB are used; sessions that live go on")
                 }
-                _ => reason.words().to_owned(),
+                _ => String::new(),
             };
-            log::warn!("{}: {client} refused: {why}", service.name);
+            log::warn!("{}: {client} refused: {}{figures}", service.name, reason.words());
         }
-    }
-
-    /// Whether the last warning is long enough ago.
-    fn may_warn(&mut self) -> bool {
-        let now = Clock::now();
-        let may_warn = self.warned_at.is_none_or(|at| now.since(at) >= WARNING_PAUSE);
-        if may_warn {
-            self.warned_at = Some(now);
-        }
-        may_warn
     }
 
     fn note_shortage(&mut self, listener: &Listener, error: &io::Error) {
         self.acceptor.counters.accept_shortages.fetch_add(1, Relaxed);
-        self.short_until = Clock::now().plus(SHORTAGE_PAUSE);
-        if self.may_warn() {
+        let now = Clock::now();
+        self.short_until = now.plus(SHORTAGE_PAUSE);
+        if self.warnings.is_due(now) {
             log::warn!(
                 "{}: can't accept: {error}; clients wait until it is over",
                 listener.service.name
             );
         }
     }
-}
-
-fn taken(whose: &str, max: u32) -> String {
-    format!("the {max} connections that {whose} may have are taken")
 }

@@ -57,7 +57,7 @@ fn a_connection_that_is_refused_at_a_limit_has_a_line_and_the_log_says_why() {
         (&"refused".into(), &Value::Null),
         "{line}"
     );
-    lb.line("refused: the 1 connections that the service may have are taken");
+    lb.line("refused: the connections that the service may have are taken: 1");
 }
 
 #[test]

@@ -270,7 +270,7 @@ fn when_memory_is_nearly_used_up_new_connections_are_refused_and_old_ones_lose_n
     .take(200)
     .any(|is_refused| is_refused);
     assert!(is_refused, "{}", lb.story());
-    lb.wait_for_lines(1, "MiB of memory are used; sessions that live go on");
+    lb.wait_for_lines(1, "MiB are used; sessions that live go on");
     assert!(!pairs.is_empty());
     for (seed, (client, sender)) in pairs.into_iter().enumerate() {
         client.expect_noise(seed as u64, BYTES).expect_eof();

@@ -38,7 +38,7 @@ pub use limits::*;
 pub use listed::listed;
 pub use load::load;
 pub use misfit::Misfit;
-pub use problems::{Problem, Problems};
+pub use problems::{Problem, Problems, one_line};
 pub use runtime::{Runtime, Sandbox};
 pub use values::{
     AccessLog, Admin, AdminListen, Backend, Balance, Check, Config, Discovery, DiscoverySource, DnsRecord, HashKey,

@@ -252,16 +252,28 @@ impl<'t> Findings<'t> {
 
 // Longer than any valid name or address, short enough for a terminal.
 const SHOWN_CHARACTERS_MAX: usize = 72;
+/// A whole sentence may be longer, though not as long as what it quotes.
+const SENTENCE_CHARACTERS_MAX: usize = 300;
 
 /// Text of the file as a message shows it: in quotes, on one line, not too long.
 pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", shortened(text, char::escape_debug))
+    format!("\"{}\"", shortened(text, SHOWN_CHARACTERS_MAX, char::escape_debug))
 }
 
 /// Text of the file that has its own quotes or none: on one line, not too long.
 pub(super) fn shown(text: &str) -> String {
+    unquoted(text, SHOWN_CHARACTERS_MAX)
+}
+
+/// What a library says of somebody's text, which it may quote as it is: on one line, not too long.
+#[must_use]
+pub fn one_line(sentence: &str) -> String {
+    unquoted(sentence, SENTENCE_CHARACTERS_MAX)
+}
+
+fn unquoted(text: &str, characters_max: usize) -> String {
     let plain = |character: char| matches!(character, '"' | '\'' | '\\');
-    shortened(text, |character| {
+    shortened(text, characters_max, |character| {
         let (kept, escaped) = if plain(character) {
             (Some(character), None)
         } else {
@@ -271,9 +283,9 @@ pub(super) fn shown(text: &str) -> String {
     })
 }
 
-fn shortened<I: Iterator<Item = char>>(text: &str, escape: impl FnMut(char) -> I) -> String {
-    let mut shown: String = text.chars().take(SHOWN_CHARACTERS_MAX).flat_map(escape).collect();
-    if text.chars().nth(SHOWN_CHARACTERS_MAX).is_some() {
+fn shortened<I: Iterator<Item = char>>(text: &str, characters_max: usize, escape: impl FnMut(char) -> I) -> String {
+    let mut shown: String = text.chars().take(characters_max).flat_map(escape).collect();
+    if text.chars().nth(characters_max).is_some() {
         shown.push_str("...");
     }
     shown

@@ -45,7 +45,11 @@ pub(super) fn settings(service: &config::Service, seed: u64) -> ServiceSettings 
             size: sticky.size,
         }),
         proxy: ProxySettings {
-            trusted: service.proxy_protocol.trusted.clone(),
+            trusted: service
+                .proxy_protocol
+                .trusted
+                .as_deref()
+                .map(|trusted| Networks::new(trusted, &[])),
             send: service.proxy_protocol.send.map(version),
         },
         seed,

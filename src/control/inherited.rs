@@ -14,7 +14,7 @@ use super::sandbox::Sandbox;
 use super::sockets::Sockets;
 use super::start::StartError;
 use crate::config::{self, AdminListen, Config};
-use crate::sys::{self, InheritedSocket, Memory};
+use crate::sys::{self, InheritedSocket};
 
 /// What the stream to the old lb is called.
 pub(super) const PREDECESSOR: &str = "lb-predecessor";
@@ -49,8 +49,6 @@ pub struct Inherited {
     exchanged: Vec<String>,
     /// The sockets of the services, once they are open.
     opened: Option<Sockets>,
-    /// The files that tell of memory, once they are open.
-    pub(super) memory: Option<Memory>,
     /// What lb shut itself in with.
     pub(super) sandbox: Sandbox,
 }
@@ -166,8 +164,6 @@ impl Inherited {
         let sockets = self.open_sockets(config).map_err(|error| error.to_string())?;
         self.opened = Some(sockets);
         self.tcp.extend(admin);
-        // From inside these files can't be opened.
-        self.memory = Some(Memory::open(config.runtime.memory_bytes_max));
         self.sandbox = Sandbox::enter(config, path, self.handed.given_up.take())?;
         Ok(self)
     }

@@ -106,12 +106,7 @@ pub fn start(config: &Config, path: &Path, mut inherited: Inherited) -> Result<R
     inherited.tell();
     let sandbox = std::mem::take(&mut inherited.sandbox);
     find_loops(config, &sockets)?;
-    let memory = Arc::new(
-        inherited
-            .memory
-            .take()
-            .unwrap_or_else(|| Memory::open(config.runtime.memory_bytes_max)),
-    );
+    let memory = Arc::new(Memory::open(config.runtime.memory_bytes_max));
     let parts = Parts {
         workers: workers_count,
         listeners: sockets.count(),

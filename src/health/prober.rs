@@ -13,7 +13,7 @@ use super::check::Plan;
 use super::probe::{Finding, Probe};
 use super::schedule;
 use super::streak::Streak;
-use crate::observe::{ProcessCounters, supervise};
+use crate::observe::{ProcessCounters, Seldom, supervise};
 use crate::pool::{Backend, Health, TrafficFailure};
 use crate::sys::{self, AllowedCalls, Clock, Doorbell, LocalPorts, LoopThread, Poller, Stop};
 use crate::types::{BackendAddr, BackendId, Handshake, Moment, ServiceId};
@@ -135,7 +135,7 @@ struct Loop<'a> {
     ports: LocalPorts,
     random: fastrand::Rng,
     now: Moment,
-    warned_at: Option<Moment>,
+    warnings: Seldom,
 }
 
 impl<'a> Loop<'a> {
@@ -153,7 +153,7 @@ impl<'a> Loop<'a> {
             ports: LocalPorts::read(0),
             random: fastrand::Rng::with_seed(prober.seed),
             now,
-            warned_at: None,
+            warnings: Seldom::default(),
         };
         let targets = prober.targets.borrow();
         let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
@@ -361,11 +361,7 @@ impl<'a> Loop<'a> {
             }
             Finding::Inconclusive(words) => {
                 checks.note_inconclusive(self.now, &words);
-                if self
-                    .warned_at
-                    .is_none_or(|at| self.now.since(at) >= Duration::from_secs(1))
-                {
-                    self.warned_at = Some(self.now);
+                if self.warnings.is_due(self.now) {
                     log::warn!(
                         "a check of {} says nothing about it: {words}",
                         watched.target.backend.name

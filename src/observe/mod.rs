@@ -10,6 +10,7 @@ mod histogram;
 mod lines;
 mod log;
 pub mod metrics;
+mod seldom;
 mod supervise;
 
 pub use access_log::{AccessLog, AccessLogGuard, SessionRecord};
@@ -19,4 +20,5 @@ pub use exposition::{Exposed, Exposition, METRICS_CONTENT_TYPE, Samples, page};
 pub use histogram::{CHECK_SECONDS, CONNECT_SECONDS, CONNECTION_SECONDS, Histogram};
 pub use lines::{Drops, Lines, LinesGuard};
 pub use log::{is_told_by_environment, log_drops, set_log_level, start_log};
+pub use seldom::Seldom;
 pub use supervise::{caught, supervise};

@@ -12,10 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
-use ipnet::IpNet;
 
 use crate::balance::{Balancer, HashKey, Key, dice};
-use crate::fence::{Fence, FenceSettings, SourcePermit};
+use crate::fence::{Fence, FenceSettings, Networks, SourcePermit};
 use crate::observe::{RefusedReason, ServiceCounters};
 use crate::pool::{BackendGuard, BackendTotals, Limiter};
 use crate::proxy_protocol::Version;
@@ -29,7 +28,7 @@ pub use sticky::{Remembered, StickySettings};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxySettings {
     /// Each connection begins with a header, and only peers in these networks may connect; `None` = there is no header.
-    pub trusted: Option<Vec<IpNet>>,
+    pub trusted: Option<Networks>,
     /// What backends are told of a client; `None` = nothing.
     pub send: Option<Version>,
 }
@@ -134,10 +133,8 @@ impl Service {
     /// Whether a peer may connect: where a header says whose a connection is, only those may that are believed.
     #[must_use]
     pub fn trusts(&self, peer: ClientAddr) -> bool {
-        self.proxy.trusted.as_ref().is_none_or(|networks| {
-            let ip: IpAddr = peer.0.ip().to_canonical();
-            networks.iter().any(|network| network.contains(&ip))
-        })
+        let networks = self.proxy.trusted.as_ref();
+        networks.is_none_or(|networks| networks.admits(peer.0.ip()))
     }
 
     /// Chooses a backend that hasn't been tried, for a client's connection.

@@ -52,13 +52,7 @@ impl Memory {
         own.into_iter().chain(group.map(|group| group.bytes_max)).min()
     }
 
-    /// Whether there is any limit.
-    #[must_use]
-    pub fn is_limited(&self) -> bool {
-        self.own_bytes_max.load(Relaxed) > 0 || !self.groups.is_empty()
-    }
-
-    /// The limit that is nearly reached, and what is used of it, in bytes; `sockets` are lb's. A few reads of a few microseconds each.
+    /// The limit that is nearly reached, and what is used of it, in bytes; `sockets` are lb's. A read of a few microseconds for each limit.
     #[must_use]
     pub fn shortage(&self, sockets: u64) -> Option<(u64, u64)> {
         let own_max = self.own_bytes_max.load(Relaxed);

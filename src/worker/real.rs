@@ -10,7 +10,7 @@ use crossbeam_channel::Sender;
 
 use super::pipes::{Pipes, PooledPipe};
 use crate::fence::SourcePermit;
-use crate::observe::RefusedReason;
+use crate::observe::{RefusedReason, Seldom};
 use crate::pool::{BackendGuard, Limiter, Permit, TrafficFailure};
 use crate::proxy_protocol::{self, Endpoints};
 use crate::service::Service;
@@ -20,9 +20,6 @@ use crate::types::{BackendId, ClientAddr, ConnectFailure, Handshake, Lane, Momen
 
 /// The buffer that a worker copies small traffic through, and the most that a slow reader makes it hold a way.
 pub const SCRATCH_BYTES: usize = 16_384;
-
-/// At most one warning in this time.
-const WARNING_PAUSE: Duration = Duration::from_secs(1);
 
 /// The service whose sessions fail, to see what a fault costs.
 #[cfg(test)]
@@ -51,8 +48,8 @@ pub(super) struct Real {
     pub(super) introduced: Option<ClientAddr>,
     /// And what its source takes.
     pub(super) source: Option<SourcePermit>,
-    /// When a refusal was last told of.
-    pub(super) warned_at: Option<Moment>,
+    /// Of refusals.
+    pub(super) warnings: Seldom,
     pub(super) service: Arc<Service>,
 }
 
@@ -233,11 +230,8 @@ impl World for Real {
 
     fn note_refused(&mut self, reason: RefusedReason, why: Arguments<'_>) {
         self.service.counters.note_refused(reason);
-        let is_due = self.warned_at.is_none_or(|at| self.now.since(at) >= WARNING_PAUSE);
+        let is_due = self.warnings.is_due(self.now);
         let level = if is_due { log::Level::Warn } else { log::Level::Debug };
-        if is_due {
-            self.warned_at = Some(self.now);
-        }
         log::log!(level, "{}: {} refused: {why}", self.service.name, self.client);
     }
 

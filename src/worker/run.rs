@@ -16,7 +16,7 @@ use super::real::{Real, RealSocket, SCRATCH_BYTES};
 use super::shared::{Arrival, LiveSession, Mailbox, Order, Ticket, Wanted, WorkerHandle};
 use super::slab::Slab;
 use super::timers::Timers;
-use crate::observe::{AccessLog, End, ProcessCounters, SessionRecord, supervise};
+use crate::observe::{AccessLog, End, ProcessCounters, Seldom, SessionRecord, supervise};
 use crate::pool::{Limiter, TrafficFailure};
 use crate::service::Service;
 use crate::session::{Session, Step};
@@ -131,7 +131,7 @@ impl Worker {
             client: ClientAddr(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             introduced: None,
             source: None,
-            warned_at: None,
+            warnings: Seldom::default(),
             service: Arc::clone(&context.service),
         };
         Ok(Self {

@@ -45,8 +45,12 @@ pub(super) fn of_file(path: &Path, bytes: &[u8]) -> Result<Vec<Listed>, String> 
 /// # Errors
 /// The first thing that is wrong, in one line.
 pub(super) fn of_json(bytes: &[u8]) -> Result<Vec<Listed>, String> {
-    let entries: Vec<Value> = serde_json::from_slice(bytes)
-        .map_err(|error| format!("isn't a list of backends, like [{{\"address\": \"10.0.0.1:80\"}}]: {error}"))?;
+    let entries: Vec<Value> = serde_json::from_slice(bytes).map_err(|error| {
+        format!(
+            "isn't a list of backends, like [{{\"address\": \"10.0.0.1:80\"}}]: {}",
+            words(&error)
+        )
+    })?;
     let entries = entries.into_iter().zip(1_u32..);
     entries
         .map(|(entry, number)| of_value(entry).map_err(|reason| format!("entry {number}: {reason}")))
@@ -62,7 +66,7 @@ pub(super) fn of_text(bytes: &[u8]) -> Result<Listed, String> {
         .map_err(|_| "isn't UTF-8 text".to_owned())?
         .trim();
     if text.starts_with('{') {
-        let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let value = serde_json::from_str(text).map_err(|error| words(&error))?;
         return of_value(value);
     }
     address_alone(text)
@@ -77,11 +81,15 @@ fn address_alone(text: &str) -> Result<Listed, String> {
     })
 }
 
+fn words(error: &serde_json::Error) -> String {
+    config::one_line(&error.to_string())
+}
+
 fn of_value(value: Value) -> Result<Listed, String> {
     if let Value::String(address) = &value {
         return address_alone(address);
     }
-    let entry: Entry = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let entry: Entry = serde_json::from_value(value).map_err(|error| words(&error))?;
     if let Some(name) = &entry.name {
         config::check_name(name)?;
     }
@@ -138,6 +146,31 @@ mod tests {
         ] {
             let said = of_json(text.as_bytes()).unwrap_err();
             assert!(said.starts_with(wanted) && !said.contains('\n'), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_or_fills_a_log_is_not_quoted_as_it_is() {
+        // The first was found by the fuzzer.
+        let long = format!(r#"{{"{}": 1}}"#, "x".repeat(1 << 20));
+        for text in [
+            "{\"add\x7fress\": 6}",
+            "{\"\u{9b}2J\": 6}",
+            "{\"a\\nb\": 6}",
+            "{\"a\\u001b[2J\": 6}",
+            &long,
+        ] {
+            for said in [
+                of_text(text.as_bytes()),
+                of_json(format!("[{text}]").as_bytes()).map(|mut list| list.remove(0)),
+            ] {
+                let said = said.unwrap_err();
+                assert!(said.contains("unknown field"), "{said}");
+                assert!(
+                    !said.chars().any(char::is_control) && said.chars().count() < 400,
+                    "{said:?}"
+                );
+            }
         }
     }
 
