@@ -22,7 +22,7 @@ mod slow;
 mod subject;
 mod whole;
 
-use super::common::{Backend, Balancer, Config, Peer, Program, Signal, at_once, eventually, lb_command};
+use super::common::{Backend, Balancer, Config, Peer, Program, Signal, at_once, eventually, lb_command, run_by};
 
 /// Traffic that must not notice anything.
 fn exchange(lb: std::net::SocketAddr) {
@@ -202,22 +202,12 @@ fn stop_traced(lb: &Balancer, pid: i32) {
 /// The same command under strace, which makes some of its system calls fail.
 fn injected(what: &str, told_to: &Path, command: &Command) -> Command {
     let (calls, _) = what.split_once(':').unwrap();
-    let mut strace = Command::new("strace");
-    strace.args([
-        "-f",
-        "-qq",
-        "-o",
-        told_to.to_str().unwrap(),
-        "-e",
-        &format!("trace={calls}"),
-        "-e",
-        &format!("inject={what}"),
-    ]);
-    strace
-        .arg(command.get_program())
-        .current_dir(command.get_current_dir().unwrap());
-    strace.stdout(Stdio::piped()).stderr(Stdio::piped());
-    strace
+    let (trace, inject) = (format!("trace={calls}"), format!("inject={what}"));
+    let told_to = told_to.to_str().unwrap();
+    run_by(
+        &["strace", "-f", "-qq", "-o", told_to, "-e", &trace, "-e", &inject],
+        command,
+    )
 }
 
 fn traced_by(strace: u32) -> Option<i32> {

@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use super::common::{Backend, Balancer, Config, Namespace, Peer, at_once, eventually, greeted_by, has, tell};
+use super::common::{Backend, Balancer, Config, Namespace, Peer, at_once, eventually, greeted_by, has, run_by, tell};
 
 const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 1, 2, 3);
@@ -172,11 +172,7 @@ fn a_peer_whose_network_is_gone_is_found_after_peer_timeout_and_the_other_is_tol
     let config = Config::with_backends(&[("a", backend.address())])
         .service("peer_timeout = \"2s\"")
         .listen(&format!("\"{}:9000\"", Namespace::ADDRESS));
-    let lb = Balancer::start_with(&config, |command| {
-        let mut command = network.command(&command);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    });
+    let lb = Balancer::start_with(&config, |command| network.command(&command));
     let client = network.among_clients(|| Peer::connect(lb.address()));
     let server = backend.accept();
     client.send(b"here");
@@ -232,17 +228,8 @@ fn when_memory_is_nearly_used_up_new_connections_are_refused_and_old_ones_lose_n
     };
     let backend = Backend::listen();
     let lb = Balancer::start_with(&config(&backend, ""), |command| {
-        let mut inside = Command::new("sh");
-        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", group.0.display());
-        inside
-            .args(["-c", &enter, "sh"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        inside.stdout(Stdio::piped()).stderr(Stdio::piped());
-        if let Some(folder) = command.get_current_dir() {
-            inside.current_dir(folder);
-        }
-        inside
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
+        run_by(&["sh", "-c", &enter], &command)
     });
     // Backends that send and clients that don't read, until lb says no.
     let mut pairs = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::common::{
-    Backend, Balancer, Config, Peer, Program, at_once, expect_refusal, lb_command, raise_fd_limit, tcp_server,
+    Backend, Balancer, Config, Peer, Program, at_once, expect_refusal, lb_command, raise_fd_limit, run_by, tcp_server,
 };
 
 const THREADS: usize = 16;
@@ -110,12 +110,7 @@ fn a_limit_of_one_service_is_no_limit_of_another() {
 fn refusal(fd_limit: u32, config: &Config) -> String {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("lb.toml"), config.text()).unwrap();
-    let mut command = std::process::Command::new("prlimit");
-    command
-        .arg(format!("--nofile={fd_limit}"))
-        .arg(lb_command(folder.path()).get_program())
-        .current_dir(folder.path());
-    let mut program = Program::captured(command);
+    let mut program = Program::captured(limited(fd_limit, &lb_command(folder.path())));
     assert_eq!(program.exit_code(), Some(1), "{}", program.story());
     program.line("file-descriptor limit")
 }
@@ -150,16 +145,7 @@ fn more_connections_than_the_descriptors_carry_are_refused_at_the_start() {
 
 /// The same command under a limit of descriptors.
 pub(crate) fn limited(fd_limit: u32, command: &std::process::Command) -> std::process::Command {
-    let mut limited = std::process::Command::new("prlimit");
-    limited
-        .arg(format!("--nofile={fd_limit}"))
-        .arg(command.get_program())
-        .args(command.get_args());
-    limited.current_dir(command.get_current_dir().unwrap());
-    limited
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    limited
+    run_by(&["prlimit", &format!("--nofile={fd_limit}")], command)
 }
 
 #[test]

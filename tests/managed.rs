@@ -2,14 +2,13 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::common::{Backend, Balancer, Config, Peer, Process, eventually, free_ports, tell};
+use super::common::{Backend, Balancer, Config, Peer, Process, eventually, free_ports, run_by, tell};
 use scene::{ECHO, Family, Scene, config, section};
 
 mod in_process;
@@ -83,12 +82,7 @@ fn keepers_and_replicas_inherit_neither_descriptors_nor_signals() {
     let ports = free_ports(12);
     let section = section(WITH_CHILD, &ports, 1, &where_lb_is());
     let scene = Scene::with_program(&section, ports, |command| {
-        let mut env = Command::new("env");
-        env.args(["--ignore-signal=USR1", "--block-signal=USR2"])
-            .arg(command.get_program());
-        env.current_dir(command.get_current_dir().unwrap());
-        env.stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
+        let mut env = run_by(&["env", "--ignore-signal=USR1", "--block-signal=USR2"], &command);
         env.env("LISTEN_FDS", "0").process_group(0);
         env
     });

@@ -11,13 +11,7 @@ fn start(network: &Namespace, backend: SocketAddr, health: &str) -> (Balancer, S
     let config = Config::with_backends(&[("a", backend)])
         .health(health)
         .listen(&format!("\"{}:9000\"", Namespace::ADDRESS));
-    let lb = Balancer::start_with(&config, |command| {
-        let mut command = network.command(&command);
-        command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        command
-    });
+    let lb = Balancer::start_with(&config, |command| network.command(&command));
     let address = lb.address();
     (lb, address)
 }

@@ -1,9 +1,8 @@
 //! Each timeout, in a second of its due, and never early.
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::common::{Backend, Balancer, Blackhole, Config, Peer, Signal, tell};
+use super::common::{Backend, Balancer, Blackhole, Config, Peer, Signal, run_by, tell};
 
 /// A span that is due after `due`, as seen from a moment before it began: never early, and at most a second late.
 fn assert_due(took: Duration, due: Duration) {
@@ -180,13 +179,7 @@ fn timeouts_are_kept_when_the_machine_has_been_up_for_49_days_and_17_hours() {
     let backend = Backend::listen();
     let config = Config::with_backends(&[("a", backend.address())]).service("idle_timeout = \"3s\"");
     let lb = Balancer::start_with(&config, |command| {
-        let mut shifted = Command::new("unshare");
-        shifted
-            .args(["--time", "--monotonic", &offset.to_string()])
-            .arg(command.get_program());
-        shifted.current_dir(command.get_current_dir().unwrap());
-        shifted.stdout(Stdio::piped()).stderr(Stdio::piped());
-        shifted
+        run_by(&["unshare", "--time", "--monotonic", &offset.to_string()], &command)
     });
     let clients: Vec<_> = (0..4)
         .map(|_| {

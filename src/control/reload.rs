@@ -17,7 +17,7 @@ use super::difference::{self, Difference, Numbers};
 use super::leaving::Leaving;
 use super::running::Running;
 use super::sockets::Sockets;
-use super::start::{StartError, access_target, find_loops, shown};
+use super::start::{StartError, access_target, find_loops, give_back_what_reading_took, shown};
 use super::steering::Steering;
 use super::systemd;
 use super::view::Now;
@@ -66,6 +66,7 @@ impl Running {
     pub(super) fn reload(&mut self) -> Result<Vec<String>, Refusal> {
         systemd::tell_reloading();
         let outcome = self.try_reload();
+        give_back_what_reading_took(&self.config_path);
         systemd::tell_ready();
         match &outcome {
             Ok(changes) => {

@@ -40,7 +40,8 @@ pub use pipe::{Pipe, splice_in, splice_out};
 pub use poll::{Event, Poller};
 pub use ports::LocalPorts;
 pub use raw::{
-    acknowledgements, bind_to_caller, round_trip, run_in_short_slices, unacknowledged_bytes, wake_without_preempting,
+    acknowledgements, bind_to_caller, give_memory_back, round_trip, run_in_short_slices, unacknowledged_bytes,
+    wake_without_preempting,
 };
 pub use socket::{acknowledge, begin_connect, finish_write, local_address, peek, receive, reset, send, take_error};
 pub use thread::{LoopThread, Stop, step_back, terminate};

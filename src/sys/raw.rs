@@ -1,5 +1,5 @@
-//! The system calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, how a thread is scheduled, which calls it may make; and
-//! (in `child`) what a child does between fork and exec.
+//! The calls that neither std, rustix nor socket2 wraps: SIOCOUTQ, TCP_INFO, how a thread is scheduled, which calls it may make, what the
+//! allocator keeps; and (in `child`) what a child does between fork and exec.
 
 mod child;
 
@@ -129,6 +129,17 @@ fn set_scheduler(policy: libc::c_int, slice_nanos: u64) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Gives what the allocator keeps of freed memory back to the kernel (malloc_trim(3)), where it has such a call. Other threads that
+/// allocate meanwhile wait for it: some milliseconds for some hundred MiB.
+#[allow(unsafe_code)]
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes the allocator's own locks, has no arguments but a number, and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

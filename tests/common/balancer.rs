@@ -18,7 +18,7 @@ pub(crate) struct Balancer {
     folder: TempDir,
     services: Vec<String>,
     fds: usize,
-    threads: u64,
+    threads: usize,
     is_checked: bool,
 }
 
@@ -57,6 +57,17 @@ pub(crate) fn lb_command(folder: &Path) -> Command {
     let mut command = Command::new(built("lb", env!("CARGO_BIN_EXE_lb")));
     command.current_dir(folder);
     command
+}
+
+/// The same command, run by another program: in its folder, its streams captured.
+pub(crate) fn run_by(by: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(by[0]);
+    outer.args(&by[1..]).arg(command.get_program()).args(command.get_args());
+    outer.stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(folder) = command.get_current_dir() {
+        outer.current_dir(folder);
+    }
+    outer
 }
 
 /// One of the package's programs: of the folder `LB_TEST_PROGRAMS` (release builds, for figures), else the one built with the tests.
@@ -175,7 +186,7 @@ impl Balancer {
         let process = self.process();
         eventually(
             &format!("at most {} descriptors, {} threads", self.fds, self.threads),
-            || (process.fds() <= self.fds && process.threads() == self.threads).then_some(()),
+            || (process.fds() <= self.fds && process.threads() <= self.threads).then_some(()),
         );
     }
 

@@ -21,7 +21,7 @@ use crossbeam_channel::after;
 use rustix::process::{Resource, Rlimit};
 
 pub(crate) use backend::{Backend, Blackhole, Refusing};
-pub(crate) use balancer::{Balancer, Closing, client_command, lb_command, tcp_server};
+pub(crate) use balancer::{Balancer, Closing, client_command, lb_command, run_by, tcp_server};
 pub(crate) use browser::Browser;
 pub(crate) use config::Config;
 pub(crate) use http::Http;

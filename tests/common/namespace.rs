@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::tell;
+use super::{run_by, tell};
 
 /// One network namespace, by its name under `/run/netns`. Gone when dropped.
 pub(crate) struct Netns(String);
@@ -42,15 +42,7 @@ impl Netns {
 
     /// The same command, run there.
     pub(crate) fn command(&self, command: &Command) -> Command {
-        let mut inside = Command::new("ip");
-        inside
-            .args(["netns", "exec", &self.0])
-            .arg(command.get_program())
-            .args(command.get_args());
-        if let Some(folder) = command.get_current_dir() {
-            inside.current_dir(folder);
-        }
-        inside
+        run_by(&["ip", "netns", "exec", &self.0], command)
     }
 
     /// Runs `act` there, in a thread of its own which ends there; sockets opened there and programs started there stay there.

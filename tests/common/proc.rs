@@ -68,8 +68,13 @@ impl Process {
             .count()
     }
 
-    pub(crate) fn threads(self) -> u64 {
-        self.status_value("Threads").unwrap_or(0)
+    /// All but those that tokio starts to open a file, and ends when it had no work for ten seconds.
+    pub(crate) fn threads(self) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0))
+            .into_iter()
+            .flatten();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() != "tokio-rt-worker").count()
     }
 
     pub(crate) fn resident_kib(self) -> u64 {

@@ -10,7 +10,7 @@ use super::load::{Ended, Load, Plan};
 use super::oracle;
 use super::report::{Run, drill, millis};
 use super::subject::{EVERYBODY, Setup, Standing, Subject};
-use crate::common::{PATIENCE, Peer, pass, tell};
+use crate::common::{PATIENCE, Peer, pass, run_by, tell};
 
 #[test]
 fn t13_reloads_under_load_fail_nobody() {
@@ -96,18 +96,7 @@ fn over(run: &mut Run, field: &Field, wrap: u64) {
     let uptime: u64 = uptime.split('.').next().unwrap().parse().unwrap();
     let ahead = wrap.saturating_sub(uptime).saturating_sub(3);
     let standing = Standing::start_with(field, run.subject, &setup, |command| {
-        let mut inside = Command::new("unshare");
-        inside
-            .args(["-T", "--monotonic", &ahead.to_string()])
-            .arg(command.get_program())
-            .args(command.get_args());
-        inside
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        if let Some(folder) = command.get_current_dir() {
-            inside.current_dir(folder);
-        }
-        inside
+        run_by(&["unshare", "-T", "--monotonic", &ahead.to_string()], &command)
     });
     let load = Load::start(field, Plan::held(30));
     load.wait_for_live(30);

@@ -30,6 +30,13 @@ fn t25_a_worker_that_stalls_is_named_and_the_others_go_on() {
         let path = folder.path().join("notify");
         let notify = UnixDatagram::bind(&path).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        // As a service manager does: lb waits for one that reads nothing.
+        let _manager = std::thread::spawn(move || {
+            let mut word = [0; 256];
+            while let Ok(length) = notify.recv(&mut word)
+                && !word[..length].starts_with(b"STOPPING")
+            {}
+        });
         let standing = Standing::start_with(field, run.subject, &Setup::default(), |mut command| {
             command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "900000");
             command

@@ -11,7 +11,7 @@ use super::load::{Ended, Load, Plan, quantile};
 use super::oracle;
 use super::report::{drill, millis};
 use super::subject::{EVERYBODY, Setup, Standing};
-use crate::common::{Backend, Peer, eventually, tell};
+use crate::common::{Backend, Peer, eventually, run_by, tell};
 
 /// No process of it gets a descriptor more, or it gets as many as before.
 fn limit(standing: &Standing<'_>, is_limited: bool) {
@@ -179,18 +179,7 @@ impl Cage {
     /// The same command, in here from its first instruction.
     fn command(&self, command: &Command) -> Command {
         let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", self.0.display());
-        let mut inside = Command::new("sh");
-        inside
-            .args(["-c", &script])
-            .arg(command.get_program())
-            .args(command.get_args());
-        inside
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        if let Some(folder) = command.get_current_dir() {
-            inside.current_dir(folder);
-        }
-        inside
+        run_by(&["sh", "-c", &script], command)
     }
 
     /// Kills for want of memory, so far.
