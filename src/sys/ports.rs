@@ -16,10 +16,17 @@ use crate::types::Moment;
 
 /// How many ports are tried for one connect: with most of them in TIME_WAIT the first few do; 128 tries take less than 1 ms.
 pub(super) const TRIES_MAX: usize = 128;
-/// How long a destination counts as short of ports: asking the kernel first costs it a walk over the whole range.
-const SHORTAGE: Duration = Duration::from_secs(1);
+/// How long a destination counts as short of ports: asking the kernel first costs it a walk over the whole range, some milliseconds.
+/// Each time that it is found so again, twice as long, up to the most: what is in TIME_WAIT now is there for a minute.
+const SHORTAGE: Spans = Spans {
+    first: Duration::from_secs(1),
+    most: Duration::from_secs(16),
+};
 /// How long a destination counts as out of ports altogether: each try by hand is a thousand system calls.
-const HOPELESS: Duration = Duration::from_millis(20);
+const HOPELESS: Spans = Spans {
+    first: Duration::from_millis(20),
+    most: Duration::from_millis(20),
+};
 /// Ports that have served before, and are likely to do so again: what others left in TIME_WAIT never is.
 const PROVEN_MAX: usize = 4096;
 
@@ -30,8 +37,38 @@ pub struct LocalPorts {
     count: u16,
     next: u16,
     proven: VecDeque<u16>,
-    short: HashMap<SocketAddr, Moment>,
-    hopeless: HashMap<SocketAddr, Moment>,
+    short: Noted,
+    hopeless: Noted,
+}
+
+/// The first and the longest time that a finding holds.
+#[derive(Clone, Copy, Debug)]
+struct Spans {
+    first: Duration,
+    most: Duration,
+}
+
+/// Destinations, until when something was found of them, and for how long.
+#[derive(Debug, Default)]
+struct Noted(HashMap<SocketAddr, (Moment, Duration)>);
+
+impl Noted {
+    fn holds(&self, address: SocketAddr) -> bool {
+        // Looked up only where there is a shortage at all.
+        !self.0.is_empty() && self.until(address).is_some_and(|until| Clock::now() < until)
+    }
+
+    fn until(&self, address: SocketAddr) -> Option<Moment> {
+        self.0.get(&address).map(|(until, _)| *until)
+    }
+
+    /// Found again within as long as it held the last time, it holds twice as long.
+    fn note(&mut self, address: SocketAddr, spans: Spans, now: Moment) {
+        self.0.retain(|_, (until, span)| now < until.plus(*span));
+        let last = self.0.get(&address).map(|(_, span)| span.saturating_mul(2));
+        let span = last.map_or(spans.first, |span| span.min(spans.most));
+        self.0.insert(address, (now.plus(span), span));
+    }
 }
 
 /// A port to try.
@@ -70,29 +107,29 @@ impl LocalPorts {
             count,
             next,
             proven: VecDeque::new(),
-            short: HashMap::new(),
-            hopeless: HashMap::new(),
+            short: Noted::default(),
+            hopeless: Noted::default(),
         }
     }
 
     /// Whether the plain way failed towards this address a moment ago.
     pub(super) fn is_short(&self, address: SocketAddr) -> bool {
-        is_noted(&self.short, address)
+        self.short.holds(address)
     }
 
     /// The plain way has just failed towards this address.
     pub(super) fn note_shortage(&mut self, address: SocketAddr) {
-        note(&mut self.short, address, SHORTAGE);
+        self.short.note(address, SHORTAGE, Clock::now());
     }
 
     /// Whether every try by hand failed towards this address a moment ago.
     pub(super) fn is_hopeless(&self, address: SocketAddr) -> bool {
-        is_noted(&self.hopeless, address)
+        self.hopeless.holds(address)
     }
 
     /// Every try by hand has just failed towards this address.
     pub(super) fn note_hopeless(&mut self, address: SocketAddr) {
-        note(&mut self.hopeless, address, HOPELESS);
+        self.hopeless.note(address, HOPELESS, Clock::now());
     }
 
     /// The port for the `number`th try of one connect: in turn one that has served before and the next of the range.
@@ -114,17 +151,6 @@ impl LocalPorts {
             self.proven.push_back(candidate.port);
         }
     }
-}
-
-fn is_noted(noted: &HashMap<SocketAddr, Moment>, address: SocketAddr) -> bool {
-    // Looked up only where there is a shortage at all.
-    !noted.is_empty() && noted.get(&address).is_some_and(|until| Clock::now() < *until)
-}
-
-fn note(noted: &mut HashMap<SocketAddr, Moment>, address: SocketAddr, span: Duration) {
-    let now = Clock::now();
-    noted.retain(|_, until| now < *until);
-    noted.insert(address, now.plus(span));
 }
 
 #[cfg(test)]
@@ -161,5 +187,29 @@ mod tests {
         assert!(ports.is_short(here) && !ports.is_short(there));
         ports.note_shortage(there);
         assert!(ports.is_short(here) && ports.is_short(there));
+    }
+
+    #[test]
+    fn a_shortage_that_is_found_again_and_again_holds_longer_and_is_forgotten_when_it_is_over() {
+        let here = "127.0.0.1:1".parse().unwrap();
+        let mut noted = Noted::default();
+        let mut now = Moment::START;
+        let spans: Vec<u64> = (0..7)
+            .map(|_| {
+                noted.note(here, SHORTAGE, now);
+                let until = noted.until(here).unwrap();
+                let span = until.since(now);
+                now = until.plus(Duration::from_millis(1));
+                span.as_secs()
+            })
+            .collect();
+        assert_eq!(spans, [1, 2, 4, 8, 16, 16, 16]);
+        now = now.plus(Duration::from_secs(16));
+        noted.note(here, SHORTAGE, now);
+        assert_eq!(
+            noted.until(here).unwrap().since(now),
+            Duration::from_secs(1),
+            "it was over for as long"
+        );
     }
 }

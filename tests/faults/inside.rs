@@ -123,8 +123,9 @@ const ONE_SESSION: [&str; 14] = [
     "sendto:error=EPIPE:when=9+11",
     "sendto:error=ECONNRESET:when=9+11",
     "sendto:error=ENOBUFS:when=9+11",
-    "splice:error=ECONNRESET:when=9+11",
-    "splice:error=EPIPE:when=9+11",
+    // Some sixty of these a session.
+    "splice:error=ECONNRESET:when=9+400",
+    "splice:error=EPIPE:when=9+400",
     "connect:error=ECONNREFUSED:when=1+2",
     "connect:error=EADDRNOTAVAIL:when=1+2",
     "connect:error=ENETUNREACH:when=1+2",

@@ -39,7 +39,7 @@ fn t23_lies_of_discovery_change_nothing_and_cut_nobody() {
             });
             let setup = Setup {
                 discovery: Some(format!(
-                    "kind = \"http\"\nurl = \"http://{}/db\"\ninterval = \"100ms\"\ntimeout = \"300ms\"\nallow = [\"10.231.8.0/24\"]",
+                    "kind = \"http\"\nurl = \"http://{}/db\"\ninterval = \"200ms\"\ntimeout = \"300ms\"\nallow = [\"10.231.8.0/24\"]",
                     source.address()
                 )),
                 ..Setup::default()

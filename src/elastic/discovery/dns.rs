@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use super::follow::{Tell, Word};
 use super::rules::{back_off, name_of, scaled};
 use super::{pass, web};
-use crate::config::{DnsRecord, Listed, check_name};
+use crate::config::{self, DnsRecord, Listed, check_name};
 
 /// Names of SRV records that are asked for at once.
 const TARGETS_AT_ONCE: usize = 16;
@@ -111,33 +111,9 @@ impl Names<'_> {
             .lookup(self.name, RecordType::SRV)
             .await
             .map_err(|error| words(&error))?;
-        let services: Vec<&SRV> = lookup
-            .answers()
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::SRV(service) => Some(service),
-                _ => None,
-            })
-            .collect();
-        if services.len() > self.backends_max {
-            let (count, most) = (services.len(), self.backends_max);
-            return Err(format!(
-                "{count} records found, at most {most} are wanted (max_backends)"
-            ));
-        }
-        if let [only] = services.as_slice()
-            && only.target.is_root()
-        {
-            return Err("its record says that there is no such service (target \".\")".to_owned());
-        }
+        let services = services_of(lookup.answers(), self.backends_max)?;
         let targets: BTreeSet<Name> = services.iter().map(|service| service.target.clone()).collect();
-        let mut found: BTreeMap<Name, BTreeSet<IpAddr>> = BTreeMap::new();
-        // Most servers send the addresses along.
-        for record in lookup.additionals() {
-            if let Some(ip) = ip(record).filter(|_| targets.contains(&record.name)) {
-                found.entry(record.name.clone()).or_default().insert(ip);
-            }
-        }
+        let mut found = sent_along(lookup.additionals(), &targets);
         let mut ttl = ttl(lookup.answers().iter().chain(lookup.additionals()));
         let missing: Vec<Name> = targets.into_iter().filter(|name| !found.contains_key(name)).collect();
         for some in missing.chunks(TARGETS_AT_ONCE) {
@@ -155,6 +131,40 @@ impl Names<'_> {
         }
         Ok((listed(&services, &found), ttl))
     }
+}
+
+/// The SRV records of an answer.
+fn services_of(answers: &[Record], most: usize) -> Result<Vec<&SRV>, String> {
+    let services: Vec<&SRV> = answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(service) => Some(service),
+            _ => None,
+        })
+        .collect();
+    if services.len() > most {
+        let count = services.len();
+        return Err(format!(
+            "{count} records found, at most {most} are wanted (max_backends)"
+        ));
+    }
+    if let [only] = services.as_slice()
+        && only.target.is_root()
+    {
+        return Err("its record says that there is no such service (target \".\")".to_owned());
+    }
+    Ok(services)
+}
+
+/// The addresses of targets that most servers send along with an answer.
+fn sent_along(additionals: &[Record], targets: &BTreeSet<Name>) -> BTreeMap<Name, BTreeSet<IpAddr>> {
+    let mut found: BTreeMap<Name, BTreeSet<IpAddr>> = BTreeMap::new();
+    for record in additionals {
+        if let Some(ip) = ip(record).filter(|_| targets.contains(&record.name)) {
+            found.entry(record.name.clone()).or_default().insert(ip);
+        }
+    }
+    found
 }
 
 /// What follows from SRV records and the addresses of their targets: the lowest priority is used, others are kept as backups.
@@ -198,13 +208,30 @@ async fn addresses(
     port: u16,
 ) -> Result<(Vec<Listed>, Duration), String> {
     let lookup = resolver.lookup(name, kind).await.map_err(|error| words(&error))?;
-    let listed = lookup.answers().iter().filter_map(ip).map(|ip| Listed {
+    Ok((listed_as(lookup.answers(), port), ttl(lookup.answers())))
+}
+
+fn listed_as(records: &[Record], port: u16) -> Vec<Listed> {
+    let listed = records.iter().filter_map(ip).map(|ip| Listed {
         name: None,
         address: SocketAddr::new(ip, port),
         weight: 1,
         backup: false,
     });
-    Ok((listed.collect(), ttl(lookup.answers())))
+    listed.collect()
+}
+
+/// For the fuzzer: an answer as a server sends it, of SRV records or of addresses.
+#[cfg(fuzzing)]
+pub(super) fn of_message(bytes: &[u8], backends_max: usize) -> Result<Vec<Listed>, String> {
+    use hickory_resolver::proto::op::Message;
+    let message = Message::from_vec(bytes).map_err(|error| config::one_line(&error.to_string()))?;
+    let services = services_of(&message.answers, backends_max)?;
+    if services.is_empty() {
+        return Ok(listed_as(&message.answers, 80));
+    }
+    let targets = services.iter().map(|service| service.target.clone()).collect();
+    Ok(listed(&services, &sent_along(&message.additionals, &targets)))
 }
 
 fn ip(record: &Record) -> Option<IpAddr> {
@@ -231,7 +258,7 @@ fn words(error: &NetError) -> String {
         }
         NetError::Dns(DnsError::NoRecordsFound(none)) => format!("the server answers {}", none.response_code),
         NetError::Timeout => "no answer in time".to_owned(),
-        other => other.to_string().replace('\n', " "),
+        other => config::one_line(&other.to_string()),
     }
 }
 

@@ -13,8 +13,9 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::follow::Word;
-use super::{entries, etcd, http};
-use crate::config::Listed;
+use super::rules::Rules;
+use super::{dns, entries, etcd, http};
+use crate::config::{Backend, Listed};
 use crate::types::HttpUrl;
 
 /// What a source gets of a question.
@@ -94,6 +95,16 @@ pub fn etcd(answers: [&[u8]; 2]) -> Vec<Result<Option<Vec<Listed>>, String>> {
         words.extend([read, watched].map(|outcome| outcome.map(|()| None)));
         words
     })
+}
+
+/// What a DNS server answers, up to the backends that it comes to.
+pub fn dns(bytes: &[u8]) -> Result<Vec<Backend>, String> {
+    let rules = Rules {
+        backends_min: 1,
+        backends_max: 100,
+        allow: None,
+    };
+    rules.judge(&dns::of_message(bytes, rules.backends_max)?)
 }
 
 /// A file of TOML.
