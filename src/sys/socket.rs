@@ -12,6 +12,7 @@ use rustix::net::{
 };
 use socket2::SockRef;
 
+use super::Clock;
 use super::ports::{LocalPorts, TRIES_MAX};
 use crate::types::Handshake;
 
@@ -36,9 +37,13 @@ const BACKEND_RECEIVE_BYTES: usize = 131_072;
 /// `EADDRNOTAVAIL` when no port is left either way; `ECONNREFUSED`, `ENETUNREACH`, … when the kernel knows at once.
 pub fn begin_connect(address: SocketAddr, handshake: Handshake, ports: &mut LocalPorts) -> io::Result<OwnedFd> {
     if !ports.is_short(address) {
+        let began = Clock::now();
         match connect_from(address, handshake, None) {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL) => ports.note_shortage(address),
-            outcome => return outcome,
+            outcome => {
+                ports.note_walk(address, Clock::now().since(began));
+                return outcome;
+            }
         }
     }
     if ports.is_hopeless(address) {
