@@ -2,7 +2,7 @@
 # Faults on purpose, and what holds: kills, hangs, blackholes, resets, shortages, lies. Prints one table, writes results/drills.json.
 #
 #   scripts/drills.sh                        the short forms of lb's drills, about two minutes
-#   scripts/drills.sh --long --subject all   everything, also with HAProxy and nginx in lb's place: half an hour each
+#   scripts/drills.sh --long --subject all   everything, also with HAProxy and nginx in lb's place: a quarter of an hour each
 #   scripts/drills.sh T2 T8                  only these
 #   scripts/drills.sh --help                 every option
 #

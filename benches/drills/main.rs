@@ -40,7 +40,7 @@ const SUBJECTS: [&str; 3] = ["lb", "haproxy", "nginx"];
     after_help = "Examples:\n  scripts/drills.sh\n  scripts/drills.sh T2 T8\n  scripts/drills.sh --long --subject all\n  scripts/drills.sh --subject haproxy T3"
 )]
 struct Arguments {
-    /// The long forms: half an hour a subject, on a machine with nothing else to do
+    /// The long forms: a quarter of an hour a subject, on a machine with nothing else to do
     #[arg(long)]
     long: bool,
     /// Who is put to the test
