@@ -15,6 +15,7 @@ mod inherit;
 mod limits;
 mod listen;
 mod memory;
+mod noted;
 mod peer;
 mod pipe;
 mod poll;

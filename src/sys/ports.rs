@@ -9,13 +9,13 @@
 //! all of the two processors at 900 connections a second.
 //! Checked on 6.18 by tests/ports.rs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::Clock;
-use crate::types::Moment;
+use super::noted::{Noted, Spans};
 
 /// How many ports are tried for one connect: with most of them in TIME_WAIT the first few do; 128 tries take less than 1 ms.
 pub(super) const TRIES_MAX: usize = 128;
@@ -47,41 +47,6 @@ pub struct LocalPorts {
     short: Noted,
     hopeless: Noted,
     long_walks: u8,
-}
-
-/// The first and the longest time that a finding holds.
-#[derive(Clone, Copy, Debug)]
-struct Spans {
-    first: Duration,
-    most: Duration,
-}
-
-/// Destinations, until when something was found of them, and for how long.
-#[derive(Debug, Default)]
-struct Noted(HashMap<SocketAddr, (Moment, Duration)>);
-
-impl Noted {
-    fn holds(&self, address: SocketAddr) -> bool {
-        // Looked up only where there is a shortage at all.
-        !self.0.is_empty() && self.until(address).is_some_and(|until| Clock::now() < until)
-    }
-
-    /// Whether it held not long ago, if it doesn't now.
-    fn knows(&self, address: SocketAddr) -> bool {
-        self.0.contains_key(&address)
-    }
-
-    fn until(&self, address: SocketAddr) -> Option<Moment> {
-        self.0.get(&address).map(|(until, _)| *until)
-    }
-
-    /// Found again within as long as it held the last time, it holds twice as long.
-    fn note(&mut self, address: SocketAddr, spans: Spans, now: Moment) {
-        self.0.retain(|_, (until, span)| now < until.plus(*span));
-        let last = self.0.get(&address).map(|(_, span)| span.saturating_mul(2));
-        let span = last.map_or(spans.first, |span| span.min(spans.most));
-        self.0.insert(address, (now.plus(span), span));
-    }
 }
 
 /// A port to try.
@@ -143,8 +108,9 @@ impl LocalPorts {
             return;
         }
         self.long_walks = self.long_walks.saturating_add(1);
-        if self.long_walks >= LONG_WALKS || self.short.knows(address) {
-            self.note_shortage(address);
+        let now = Clock::now();
+        if self.long_walks >= LONG_WALKS || self.short.knows(address, now) {
+            self.short.note(address, SHORTAGE, now);
         }
     }
 
@@ -227,29 +193,5 @@ mod tests {
         ports.note_walk(here, LONG_WALK);
         ports.note_walk(here, LONG_WALK);
         assert!(ports.is_short(here));
-    }
-
-    #[test]
-    fn a_shortage_that_is_found_again_and_again_holds_longer_and_is_forgotten_when_it_is_over() {
-        let here = "127.0.0.1:1".parse().unwrap();
-        let mut noted = Noted::default();
-        let mut now = Moment::START;
-        let spans: Vec<u64> = (0..7)
-            .map(|_| {
-                noted.note(here, SHORTAGE, now);
-                let until = noted.until(here).unwrap();
-                let span = until.since(now);
-                now = until.plus(Duration::from_millis(1));
-                span.as_secs()
-            })
-            .collect();
-        assert_eq!(spans, [1, 2, 4, 8, 16, 16, 16]);
-        now = now.plus(Duration::from_secs(16));
-        noted.note(here, SHORTAGE, now);
-        assert_eq!(
-            noted.until(here).unwrap().since(now),
-            Duration::from_secs(1),
-            "it was over for as long"
-        );
     }
 }
