@@ -50,6 +50,20 @@ fn the_busier_of_two_is_never_taken() {
 }
 
 #[test]
+fn what_a_backend_costs_is_its_time_times_its_sessions_and_one_more_by_its_share() {
+    // Weights, milliseconds; on the first are two sessions already, and yet it is the cheaper one.
+    for (weights, took) in [([4, 1], [5, 5]), ([1, 1], [1, 10])] {
+        let balancer = Balancer::new(pool(&weights), PolicyName::Fastest);
+        let members = balancer.pool().members();
+        for (member, took) in members.iter().zip(took) {
+            member.backend.latency.note(Moment::START, took * MILLI);
+        }
+        let _two = [(); 2].map(|()| BackendGuard::take(&members[0].backend).unwrap());
+        assert!(!picks(&balancer, 0..1_000).contains(&1), "{weights:?} {took:?}");
+    }
+}
+
+#[test]
 fn a_slow_backend_gets_nothing_until_its_slowness_has_faded() {
     let balancer = Balancer::new(pool(&[1; 4]), PolicyName::Fastest);
     for (member, took) in balancer.pool().members().iter().zip([1, 1, 1, 20]) {
