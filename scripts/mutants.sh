@@ -2,13 +2,14 @@
 # Mutation testing of the rooms that are pure: each small change to their code must make a test fail (cargo-mutants 27, which needs
 # `cargo install cargo-mutants --locked`). Prints how many were caught and which were not; exit 1 below the share that is wanted.
 #
-#   scripts/mutants.sh                       fence, balance, the configuration, the PROXY protocol: hours
+#   scripts/mutants.sh                       fence, balance, the configuration, the PROXY protocol, the session: hours
 #   scripts/mutants.sh fence balance         these rooms
 #   scripts/mutants.sh --shard 0/8 config    an eighth of the mutants of one
 #   scripts/mutants.sh --wanted 85 fence     exit 1 if fewer than 85 % are caught
 #
 # To be quick it doesn't build `lb` for each of them, but a package in target/mutants with the same files of the lowest rooms, which
-# import nothing else (tests/layers.rs holds that), and the tests of these rooms: their own, and of the configuration tests/config.rs.
+# import nothing else (tests/layers.rs holds that), and the tests of these rooms: their own, tests/config.rs, and for the session
+# tests/simulation.rs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,13 +20,13 @@ while (($#)); do
     case $1 in
         --shard) shard=(--shard "${2:?}"); shift 2 ;;
         --wanted) wanted=${2:?}; shift 2 ;;
-        -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
         -*) echo "mutants.sh: $1 found; allowed: --shard K/N, --wanted PERCENT, names of rooms" >&2; exit 2 ;;
         *) rooms+=("$1"); shift ;;
     esac
 done
 if ((${#rooms[@]} == 0)); then
-    for room in fence balance config proxy_protocol; do
+    for room in fence balance config proxy_protocol session; do
         if [[ -e src/$room ]]; then rooms+=("$room"); fi
     done
 fi
@@ -35,18 +36,14 @@ if ! cargo mutants --version >/dev/null 2>&1; then
 fi
 
 # The lowest rooms, and what they need of the dependencies.
-lowest=(types sync observe pool balance fence config)
+lowest=(types sync observe pool balance fence config proxy_protocol session)
 crates=(arc-swap bytesize crossbeam-channel crossbeam-utils env_logger humantime ipnet jiff log prometheus-client serde serde_json strsim toml
-    tokio toml_parser twox-hash)
-if [[ -e src/proxy_protocol ]]; then
-    lowest+=(proxy_protocol)
-    crates+=(crc32c)
-fi
+    tokio toml_parser twox-hash crc32c)
 home=target/mutants/rooms
 mkdir -p "$home/src" "$home/tests"
 rm -rf "$home"/src/* "$home"/tests/*
 for room in "${lowest[@]}"; do cp -r src/"$room"* "$home/src/"; done
-cp -r tests/config.rs tests/config tests/configs "$home/tests/"
+cp -r tests/config.rs tests/config tests/configs tests/simulation.rs tests/simulation "$home/tests/"
 cp lb.toml Cargo.lock "$home/"
 {
     echo '//! The lowest rooms of lb, for mutation testing.'
@@ -54,7 +51,7 @@ cp lb.toml Cargo.lock "$home/"
         if [[ $room == sync ]]; then echo 'mod sync;'; else echo "pub mod $room;"; fi
     done
 } >"$home/src/lib.rs"
-echo '#![allow(clippy::unwrap_used)] mod config;' >"$home/tests/main.rs"
+echo '#![allow(clippy::unwrap_used)] mod config; mod simulation;' >"$home/tests/main.rs"
 echo 'fn main() {}' >"$home/src/nothing.rs" # tests/config.rs names the program; the tests that run it are left out
 {
     sed -n '/^\[package\]/,/^description/p' Cargo.toml

@@ -12,6 +12,7 @@ use lb::config::{self, AccessLog, AdminListen, Balance, Check, Config, Problems,
 
 mod every_key;
 mod hostile;
+mod limits;
 
 /// Every file of `tests/configs/{folder}`, sorted.
 fn files(folder: &str) -> Vec<PathBuf> {
