@@ -13,20 +13,21 @@ skipped() {
     printf '\nskipped: %s\n' "$*"
 }
 
-step cargo fmt --check
-step cargo fmt --check --manifest-path fuzz/Cargo.toml
-step cargo fmt --check --manifest-path tests/loom/Cargo.toml
-# Their lock files follow the one here, or CI builds nothing.
-step cargo tree --quiet --locked --depth 0 --manifest-path fuzz/Cargo.toml
-step cargo tree --quiet --locked --depth 0 --manifest-path tests/loom/Cargo.toml
+manifests=(Cargo.toml fuzz/Cargo.toml tests/loom/Cargo.toml)
+for manifest in "${manifests[@]}"; do
+    step cargo fmt --check --manifest-path "$manifest"
+    # The lock files of the small ones follow the first, or CI builds nothing.
+    step cargo tree --quiet --locked --depth 0 --manifest-path "$manifest"
+done
 step cargo clippy --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" step cargo doc --no-deps --document-private-items --locked
 
 if cargo deny --version >/dev/null 2>&1; then
-    step cargo deny --locked check licenses bans sources
+    deny() { step cargo deny --locked --manifest-path "$1" --config .deny.toml check "${@:2}"; }
+    for manifest in "${manifests[@]}"; do deny "$manifest" licenses bans sources; done
     # The advisories (RustSec) are a git repository outside the registries: not every machine may reach it.
     if fetched=$(timeout 120 cargo deny --locked fetch db 2>&1); then
-        step cargo deny --locked check --disable-fetch advisories
+        for manifest in "${manifests[@]}"; do deny "$manifest" advisories; done
     else
         skipped "cargo deny check advisories: the advisory database can't be fetched: ${fetched##*$'\n'}"
     fi
@@ -37,7 +38,7 @@ fi
 # The same database, read by its own tool: a second opinion, which also looks at what is not for our targets.
 if cargo audit --version >/dev/null 2>&1; then
     if fetched=$(timeout 120 git ls-remote --quiet https://github.com/RustSec/advisory-db HEAD 2>&1); then
-        step cargo audit --deny warnings --file Cargo.lock
+        for manifest in "${manifests[@]}"; do step cargo audit --deny warnings --file "${manifest%.toml}.lock"; done
     else
         skipped "cargo audit: the advisory database can't be fetched: ${fetched##*$'\n'}"
     fi
