@@ -1,5 +1,8 @@
 //! Samples on disk: the dashboard's half hour survives a restart.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::common::{Backend, Balancer, Config, eventually, greeted_by};
@@ -9,6 +12,13 @@ const HISTORY: &str = "/api/v1/history?service=echo";
 fn times(balancer: &Balancer) -> Vec<String> {
     let history = balancer.admin().json(HISTORY);
     serde_json::from_value(history["times"].clone()).unwrap()
+}
+
+fn lines_in(folder: &Path) -> usize {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|file| fs::read_to_string(file).unwrap().matches('\n').count())
+        .sum()
 }
 
 #[test]
@@ -29,6 +39,10 @@ fn the_samples_of_before_are_there_after_a_restart_and_after_a_crash() {
         Some(times(&lb)).filter(|times| times.len() > first.len())
     });
     assert_eq!(second[..first.len()], first[..]);
+    // Written by a thread of its own: what is shown may not be on disk yet.
+    eventually("all on disk", || {
+        (lines_in(&folder.path().join("new")) >= second.len()).then_some(())
+    });
     lb.program_mut().kill();
     lb.forget();
     let lb = Balancer::start(&config);

@@ -94,6 +94,7 @@ fn every_seed_keeps_every_invariant() {
         ("splices", census.spliced),
         ("races", census.raced),
         ("turns", census.went_on),
+        ("sessions that wait for their turn", census.deferred),
         ("clients by header", census.introduced),
         ("backends told", census.told),
     ] {

@@ -36,6 +36,7 @@ pub(crate) struct Census {
     pub(crate) spliced: u64,
     pub(crate) raced: u64,
     pub(crate) went_on: u64,
+    pub(crate) deferred: u64,
     /// Clients that were introduced by a header, and backends that got one.
     pub(crate) introduced: u64,
     pub(crate) told: u64,
@@ -93,6 +94,7 @@ pub(crate) fn run(seed: u64, steps: u64, is_tracing: bool, census: &mut Census) 
             census.went_on += u64::from(play.stage.is_queued);
             step += 1;
         }
+        census.deferred += u64::from(play.stage.deferred > 0);
         census.spliced += u64::from(play.stage.kernel.borrow().pipes_ever > 0);
         census.introduced += u64::from(play.stage.world.introduced.is_some());
         let kernel = Rc::clone(&play.stage.kernel);

@@ -60,6 +60,15 @@ fn is_ready_to_reset(kernel: &Kernel) -> bool {
 /// After every call that leaves it alive.
 pub(crate) fn check_live(stage: &Stage) {
     let mut wrong = Vec::new();
+    let told = stage
+        .session
+        .as_ref()
+        .is_some_and(|session| session.backend().is_some());
+    let is_there = stage.kernel.borrow().winner.is_some();
+    if told != is_there {
+        let what = format!("has a backend: {is_there}, tells of one: {told}");
+        stage.kernel.borrow_mut().violate(what);
+    }
     {
         let kernel = stage.kernel.borrow();
         let Some(pair) = pair(&kernel) else {

@@ -24,6 +24,8 @@ pub(crate) struct Stage {
     pub(crate) fetched: VecDeque<(Lane, Readiness)>,
     /// The session asked to go on.
     pub(crate) is_queued: bool,
+    /// Events that it took without acting on them: it moves much at a time.
+    pub(crate) deferred: u64,
     pub(crate) end: Option<End>,
     /// Since when everything a dead side sent has reached the other's kernel.
     pub(crate) delivered_since: Option<Moment>,
@@ -52,6 +54,7 @@ impl Stage {
             session: Some(session),
             fetched: VecDeque::new(),
             is_queued: false,
+            deferred: 0,
             end: None,
             delivered_since: None,
             idle_calls: 0,
@@ -121,6 +124,7 @@ impl Stage {
             .is_some_and(|session| session.defer_event(lane, ready))
         {
             self.is_queued = true;
+            self.deferred += 1;
         } else {
             self.call(|session, world| session.on_event(lane, ready, world));
         }
