@@ -58,6 +58,7 @@ fn classes(weights: &[u32]) -> Vec<Class> {
     }
     classes.into_values().collect()
 }
+
 /// The turns of a round: the sum of all weights.
 fn total(classes: &[Class]) -> i64 {
     classes.iter().fold(0_i64, |sum, class| {
@@ -72,14 +73,19 @@ fn steps(classes: &[Class]) -> i64 {
 }
 
 /// The order for these weights, none of them 0.
-pub(super) fn round(mut weights: Vec<u32>) -> Box<[u32]> {
+pub(super) fn round(weights: Vec<u32>) -> Box<[u32]> {
+    round_within(weights, STEPS_MAX)
+}
+
+/// The same for a number of steps, at least one each member.
+fn round_within(mut weights: Vec<u32>, steps_max: i64) -> Box<[u32]> {
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
     for weight in &mut weights {
         *weight = weight.checked_div(divisor).unwrap_or(*weight);
     }
     let mut classes = classes(&weights);
     let mut unit = 1_u32;
-    while steps(&classes) > STEPS_MAX {
+    while steps(&classes) > steps_max {
         unit = unit.saturating_mul(2);
         let coarser = |weight: &u32| weight.saturating_add(unit / 2).checked_div(unit).unwrap_or(1).max(1);
         classes = self::classes(&weights.iter().map(coarser).collect::<Vec<_>>());
@@ -95,4 +101,50 @@ pub(super) fn round(mut weights: Vec<u32>) -> Box<[u32]> {
 
 fn gcd(a: u32, b: u32) -> u32 {
     a.checked_rem(b).map_or(a, |rest| gcd(b, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn turns(weights: &[u32], steps_max: i64) -> Vec<usize> {
+        let round = round_within(weights.to_vec(), steps_max);
+        let of = |place| round.iter().filter(|turn| **turn == place).count();
+        (0..).zip(weights).map(|(place, _)| of(place)).collect()
+    }
+
+    #[test]
+    fn a_round_is_as_short_as_it_can_be() {
+        assert_eq!(round(vec![20, 10]).len(), 3);
+        assert_eq!(round(vec![256_000; 7]).len(), 7);
+        assert_eq!(round(vec![6, 10, 15]).len(), 31);
+    }
+
+    #[test]
+    fn a_round_that_costs_too_much_is_rounded_to_the_nearest() {
+        // Four turns of two weights are eight steps.
+        assert_eq!(turns(&[3, 1], 8), [3, 1]);
+        // Halves: 3 becomes 2, and 1 stays.
+        assert_eq!(turns(&[3, 1], 7), [2, 1]);
+        assert_eq!(turns(&[101, 49, 1], 200), [25, 12, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_keeps_everyone_and_costs_no_more_than_allowed(
+            weights in prop::collection::vec(1..=1_000_u32, 1..20), spare in 0..5_000_i64,
+        ) {
+            let steps_max = i64::try_from(weights.len()).unwrap() + spare;
+            let turns = turns(&weights, steps_max);
+            let kinds = turns.iter().collect::<std::collections::HashSet<_>>().len();
+            prop_assert!(i64::try_from(turns.iter().sum::<usize>() * kinds).unwrap() <= steps_max, "{turns:?}");
+            prop_assert!(turns.iter().all(|turns| *turns >= 1));
+            for (one, its) in weights.iter().zip(&turns) {
+                for (other, others) in weights.iter().zip(&turns) {
+                    prop_assert!(one < other || its >= others, "{weights:?}: {turns:?}");
+                }
+            }
+        }
+    }
 }

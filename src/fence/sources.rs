@@ -293,6 +293,64 @@ mod tests {
         drop(held);
     }
 
+    /// A shard of these: whether each is connected, and when its next one is due.
+    fn shard_of(seen: impl Iterator<Item = (u32, u64)>) -> Shard {
+        let seen = (0..).zip(seen);
+        Shard {
+            seen: seen
+                .map(|(number, (active, due))| (Source::V4(number), Seen { active, due: at(due) }))
+                .collect(),
+            tidy_at: SHARD_SOURCES,
+        }
+    }
+
+    fn has(shard: &Shard, number: usize) -> bool {
+        shard.seen.contains_key(&Source::V4(u32::try_from(number).unwrap()))
+    }
+
+    const KEPT: usize = SHARD_SOURCES / 4 * 3;
+
+    #[test]
+    fn who_is_as_good_as_new_goes_first_and_alone_if_that_is_enough() {
+        // A third is connected, a third is due, and a third is due later.
+        let mut shard = shard_of((0..SHARD_SOURCES).map(|number| match number % 3 {
+            0 => (1, 50),
+            1 => (0, 100),
+            _ => (0, 101),
+        }));
+        shard.tidy(at(100));
+        assert!((0..SHARD_SOURCES).all(|number| has(&shard, number) == (number % 3 != 1)));
+        assert_eq!(shard.tidy_at, SHARD_SOURCES);
+    }
+
+    #[test]
+    fn then_those_go_that_are_due_first_down_to_three_quarters() {
+        // The first 10 are connected; the others are due one after the other.
+        let mut shard = shard_of((0..SHARD_SOURCES).map(|number| match number {
+            0..10 => (1, 0),
+            _ => (0, 1000 + u64::try_from(number).unwrap()),
+        }));
+        shard.tidy(at(100));
+        let gone = SHARD_SOURCES - KEPT;
+        assert!((0..SHARD_SOURCES).all(|number| has(&shard, number) == !(10..10 + gone).contains(&number)));
+        // Of those due at once no more go than must.
+        let mut shard = shard_of((0..SHARD_SOURCES).map(|_| (0, 1000)));
+        shard.tidy(at(100));
+        assert_eq!(shard.seen.len(), KEPT);
+    }
+
+    #[test]
+    fn who_is_connected_stays_whatever_the_number() {
+        let mut shard = shard_of((0..SHARD_SOURCES).map(|_| (1, 0)));
+        shard.tidy(at(100));
+        assert_eq!(shard.seen.len(), SHARD_SOURCES);
+        assert_eq!(
+            shard.tidy_at,
+            SHARD_SOURCES / 4 * 5,
+            "the next look at all of them is far away"
+        );
+    }
+
     #[test]
     fn sixteen_storming_threads_never_overshoot() {
         let sources = Arc::<Sources>::default();

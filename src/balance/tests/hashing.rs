@@ -197,8 +197,43 @@ fn on_a_maglev_table_the_lightest_has_a_slot() {
     assert!(slots.iter().all(|slots| *slots >= 1), "{slots:?}");
 }
 
+/// The same table from the rule alone: who has the greatest share has its turn in each round, the others as much less often, from the
+/// first on; in a round in the order of their names, until each has its quota.
+fn maglev_reference(weights: &[u16], size: u64) -> Vec<u32> {
+    let members = members(weights);
+    let counts = slots_of(
+        &maglev::wheel(&members, u32::try_from(size).unwrap(), None),
+        weights.len(),
+    );
+    let greatest = u64::from(*weights.iter().max().unwrap());
+    let mut turns: Vec<(u64, &str, usize)> = Vec::new();
+    for (place, member) in members.iter().enumerate() {
+        let share = u64::from(weights[place]);
+        let rounds = (0..u64::from(counts[place])).map(|turn| (turn * greatest).div_ceil(share));
+        turns.extend(rounds.map(|round| (round, &*member.backend.name, place)));
+    }
+    turns.sort_unstable();
+    let mut table = vec![None; usize::try_from(size).unwrap()];
+    for (_, name, place) in turns {
+        let first = twox_hash::XxHash3_64::oneshot(name.as_bytes());
+        let skip = wheel::hash(first) % (size - 1) + 1;
+        let mut walk = (0..size).map(|step| (first % size + step * skip) % size);
+        let slot = walk
+            .find(|slot| table[usize::try_from(*slot).unwrap()].is_none())
+            .unwrap();
+        table[usize::try_from(slot).unwrap()] = u32::try_from(place).ok();
+    }
+    table.into_iter().flatten().collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn a_maglev_table_is_taken_in_turns(weights in prop::collection::vec(1..=9_u16, 1..9)) {
+        let table = maglev::wheel(&members(&weights), 61, None);
+        prop_assert_eq!(&table.slots[..], &maglev_reference(&weights, 61)[..]);
+    }
 
     #[test]
     fn on_a_maglev_table_everyone_has_its_share_to_within_a_slot(
