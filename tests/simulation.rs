@@ -9,6 +9,7 @@
 mod calls;
 mod connects;
 mod driver;
+mod introductions;
 mod kernel;
 mod latency;
 mod liveness;

@@ -34,7 +34,7 @@ pub(super) fn world(buffers: Buffers, fates: &[Fate]) -> SimWorld {
     world_with(buffers, fates, |_| ())
 }
 
-fn world_with(buffers: Buffers, fates: &[Fate], set: impl FnOnce(&mut SessionOptions)) -> SimWorld {
+pub(super) fn world_with(buffers: Buffers, fates: &[Fate], set: impl FnOnce(&mut SessionOptions)) -> SimWorld {
     let mut options = SessionOptions {
         connect_timeout: CONNECT_TIMEOUT,
         connect_retries: 2,
