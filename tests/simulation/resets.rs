@@ -7,6 +7,7 @@ use lb::types::Readiness;
 
 use super::kernel::{CLIENT, Fd};
 use super::script::*;
+use super::stage::Stage;
 
 #[test]
 fn bytes_in_the_pipe_survive_the_reset_of_their_sender() {
@@ -89,6 +90,32 @@ fn a_reset_waits_for_a_slow_reader_and_no_longer() {
         );
         ended(&stage, reset_by(dead));
     }
+}
+
+/// So much time passes, deadline by deadline.
+fn wait(stage: &mut Stage, span: Duration) {
+    let until = stage.now().plus(span);
+    while stage.end.is_none() && stage.deadline() <= until {
+        stage.advance(stage.deadline().since(stage.now()));
+        stage.turn();
+    }
+    stage.advance(until.since(stage.now()));
+}
+
+#[test]
+fn a_reset_waits_as_long_as_its_reader_gets_on() {
+    let mut stage = resetting(CLIENT);
+    // Of the 20 bytes that it is owed, one each two thirds of the timeout.
+    let pause = HALF_CLOSE_TIMEOUT * 2 / 3;
+    for _ in 0..5 {
+        wait(&mut stage, pause);
+        stage.kernel.borrow_mut().carry(BACKEND, 1);
+        wait(&mut stage, Duration::from_millis(64));
+        assert_eq!(stage.end, None, "{}", story(&stage));
+    }
+    // Then no more.
+    wait(&mut stage, HALF_CLOSE_TIMEOUT);
+    ended(&stage, End::ClientReset);
 }
 
 #[test]
