@@ -50,12 +50,12 @@ fn operation(route: &Route, schemas: &mut SchemaGenerator) -> Value {
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let in_path = in_path.map(|name| {
-        let pattern = if name == "connection" {
-            "^[0-9]{1,5}-[0-9]{1,10}-[0-9]{1,10}$"
+        let schema = if name == "connection" {
+            json!({"type": "string", "pattern": "^[0-9]{1,5}-[0-9]{1,10}-[0-9]{1,10}$"})
         } else {
-            "^[A-Za-z0-9._-]{1,64}$"
+            schemas.subschema_for::<api::Name>().to_value()
         };
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "pattern": pattern}})
+        json!({"name": name, "in": "path", "required": true, "schema": schema})
     });
     let in_query = query::parameters(route.action).iter().map(|parameter| {
         let schema: Value = serde_json::from_str(parameter.schema).unwrap_or_default();
@@ -200,6 +200,7 @@ fn content(action: Action, schemas: &mut SchemaGenerator) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn every_endpoint_is_described_and_every_reference_leads_somewhere() {
@@ -219,6 +220,29 @@ mod tests {
             count += 1;
         }
         assert!(count > 50, "{count}");
+    }
+
+    #[test]
+    fn the_pattern_of_a_name_is_what_lb_takes() {
+        let document: Value = serde_json::from_slice(document()).unwrap();
+        let pattern = document["components"]["schemas"]["Name"]["pattern"].as_str().unwrap();
+        let pattern = regex::Regex::new(pattern).unwrap();
+        let long = |character: &str| [63, 64, 65].map(|length| character.repeat(length));
+        let mut texts: Vec<String> = [long("a"), long(".")].concat();
+        // Every text of up to three of these, the empty one too.
+        let mut all = vec![String::new()];
+        for _ in 0..3 {
+            all = all
+                .iter()
+                .flat_map(|text| {
+                    ["", ".", "a", "-", "_", "Z", "9", " ", "/", "\u{e9}"].map(|next| format!("{text}{next}"))
+                })
+                .collect();
+        }
+        texts.extend(all);
+        for text in texts {
+            assert_eq!(pattern.is_match(&text), config::check_name(&text).is_ok(), "{text:?}");
+        }
     }
 
     #[test]

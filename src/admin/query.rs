@@ -18,10 +18,13 @@ pub(super) struct Parameter {
     pub(super) schema: &'static str,
 }
 
+/// A name of `api`, as the description has it.
+const NAME: &str = r##"{"$ref":"#/components/schemas/Name"}"##;
+
 const SERVICE: Parameter = Parameter {
     name: "service",
     summary: "Of this service only",
-    schema: r#"{"type":"string","pattern":"^[A-Za-z0-9._-]{1,64}$"}"#,
+    schema: NAME,
 };
 
 /// What an endpoint takes.
@@ -37,7 +40,7 @@ pub(super) const fn parameters(action: Action) -> &'static [Parameter] {
             Parameter {
                 name: "backend",
                 summary: "On backends of this name only",
-                schema: r#"{"type":"string","pattern":"^[A-Za-z0-9._-]{1,64}$"}"#,
+                schema: NAME,
             },
             Parameter {
                 name: "limit",

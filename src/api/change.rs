@@ -7,7 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// A name, as in lb.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Name(#[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,64}$"))] pub String);
+pub struct Name(
+    // Neither "." nor "..", which would vanish from the path of a URL.
+    #[schemars(regex(
+        pattern = r"^([A-Za-z0-9_-][A-Za-z0-9._-]{0,63}|\.[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}|\.\.[A-Za-z0-9._-]{1,62})$"
+    ))]
+    pub String,
+);
 
 /// An IP address and a port, as in lb.toml.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

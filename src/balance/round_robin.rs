@@ -16,7 +16,10 @@ pub(super) struct Schedule(Box<[u32]>);
 impl Schedule {
     /// For these members.
     pub(super) fn new(members: &[Member]) -> Self {
-        Self(schedule::round(members.iter().map(Member::share).collect()))
+        Self(schedule::round(
+            members.iter().map(Member::share).collect(),
+            schedule::STEPS_MAX,
+        ))
     }
 
     /// Whose turn it is. Who can't take it leaves it to one that the dice draw from the whole round: the next in it would get the

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 /// Comparisons that a round may cost to work out: 0.8 ns each, 0.4 s in all, on the thread that changes pools. Beyond that weights are
 /// rounded, to twice the unit and twice again: thousands of backends with hundreds of different weights, in slow start.
-const STEPS_MAX: i64 = 1 << 29;
+pub(super) const STEPS_MAX: i64 = 1 << 29;
 
 /// The members of one weight. They have gained the same, so the one that has been taken least is the richest of them, and they
 /// come in turn: a step compares weights, not members.
@@ -72,13 +72,8 @@ fn steps(classes: &[Class]) -> i64 {
     total(classes).saturating_mul(i64::try_from(classes.len()).unwrap_or(i64::MAX))
 }
 
-/// The order for these weights, none of them 0.
-pub(super) fn round(weights: Vec<u32>) -> Box<[u32]> {
-    round_within(weights, STEPS_MAX)
-}
-
-/// The same for a number of steps, at least one each member.
-fn round_within(mut weights: Vec<u32>, steps_max: i64) -> Box<[u32]> {
+/// The order for these weights, none of them 0, within so many steps, at least one each.
+pub(super) fn round(mut weights: Vec<u32>, steps_max: i64) -> Box<[u32]> {
     let divisor = weights.iter().copied().fold(0, gcd).max(1);
     for weight in &mut weights {
         *weight = weight.checked_div(divisor).unwrap_or(*weight);
@@ -101,50 +96,4 @@ fn round_within(mut weights: Vec<u32>, steps_max: i64) -> Box<[u32]> {
 
 fn gcd(a: u32, b: u32) -> u32 {
     a.checked_rem(b).map_or(a, |rest| gcd(b, rest))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn turns(weights: &[u32], steps_max: i64) -> Vec<usize> {
-        let round = round_within(weights.to_vec(), steps_max);
-        let of = |place| round.iter().filter(|turn| **turn == place).count();
-        (0..).zip(weights).map(|(place, _)| of(place)).collect()
-    }
-
-    #[test]
-    fn a_round_is_as_short_as_it_can_be() {
-        assert_eq!(round(vec![20, 10]).len(), 3);
-        assert_eq!(round(vec![256_000; 7]).len(), 7);
-        assert_eq!(round(vec![6, 10, 15]).len(), 31);
-    }
-
-    #[test]
-    fn a_round_that_costs_too_much_is_rounded_to_the_nearest() {
-        // Four turns of two weights are eight steps.
-        assert_eq!(turns(&[3, 1], 8), [3, 1]);
-        // Halves: 3 becomes 2, and 1 stays.
-        assert_eq!(turns(&[3, 1], 7), [2, 1]);
-        assert_eq!(turns(&[101, 49, 1], 200), [25, 12, 1]);
-    }
-
-    proptest! {
-        #[test]
-        fn rounding_keeps_everyone_and_costs_no_more_than_allowed(
-            weights in prop::collection::vec(1..=1_000_u32, 1..20), spare in 0..5_000_i64,
-        ) {
-            let steps_max = i64::try_from(weights.len()).unwrap() + spare;
-            let turns = turns(&weights, steps_max);
-            let kinds = turns.iter().collect::<std::collections::HashSet<_>>().len();
-            prop_assert!(i64::try_from(turns.iter().sum::<usize>() * kinds).unwrap() <= steps_max, "{turns:?}");
-            prop_assert!(turns.iter().all(|turns| *turns >= 1));
-            for (one, its) in weights.iter().zip(&turns) {
-                for (other, others) in weights.iter().zip(&turns) {
-                    prop_assert!(one < other || its >= others, "{weights:?}: {turns:?}");
-                }
-            }
-        }
-    }
 }

@@ -3,6 +3,7 @@
 
 mod hashing;
 mod random;
+mod rounds;
 mod turns;
 
 use std::sync::Arc;
