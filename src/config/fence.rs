@@ -164,6 +164,7 @@ mod tests {
         assert_eq!(rate_of("rate_per_source = \"50/s\""), (Duration::from_millis(20), 50));
         assert_eq!(rate_of("rate_per_source = \"600/m\""), (Duration::from_millis(100), 10));
         assert_eq!(rate_of("rate_per_source = \"6/m\""), (Duration::from_secs(10), 1));
+        assert_eq!(rate_of("rate_per_source = \"3600/h\""), (Duration::from_secs(1), 1));
         assert_eq!(
             rate_of("rate_per_source = \"50/s\"\nburst = 7"),
             (Duration::from_millis(20), 7)
@@ -188,6 +189,7 @@ mod tests {
         let problem = |sections: &str| read(sections).unwrap_err();
         assert!(problem("[service.limits]\nrate_per_source = \"50\"").contains("in which time? \"50/s\"?"));
         assert!(problem("[service.limits]\nrate_per_source = \"0/s\"").contains("[service.access] deny"));
+        assert!(!problem("[service.limits]\nrate_per_source = \"many/s\"").contains("deny"));
         assert!(problem("[service.limits]\nburst = 3").contains("this key goes with rate_per_source"));
         assert!(problem("[service.limits]\nper_sources = 3").contains("did you mean \"per_source\"?"));
         let both = problem("[service.access]\nallow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]");

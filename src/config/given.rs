@@ -94,8 +94,20 @@ mod tests {
         );
         assert!(backend_address("127.0.0.1:0").is_err() && backend_address("0.0.0.0:1").is_err());
         assert_eq!((weight(256), weight(257).is_err()), (Ok(256), true));
-        assert_eq!(drain("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(drain("24h"), Ok(Duration::from_secs(86_400)));
+        // As many digits as a unit may have, and one more.
+        for (longest, wanted, too_long) in [
+            ("99999ms", Duration::from_millis(99_999), "000001ms"),
+            ("9999s", Duration::from_secs(9_999), "00001s"),
+            ("999m", Duration::from_mins(999), "0001m"),
+            ("24h", Duration::from_hours(24), "001h"),
+            ("0h", Duration::ZERO, "00h"),
+        ] {
+            assert_eq!(
+                (drain(longest), drain(too_long).is_err()),
+                (Ok(wanted), true),
+                "{longest}"
+            );
+        }
         for refused in [
             "25h", "soon", "30", "", "ms", "9999m", "1h 30m", "05h", "1.5s", "30sec", "٣s", " 1s",
         ] {
