@@ -1,6 +1,7 @@
 //! Limits of lengths and counts: what just fits is taken, one more refused.
 
 use std::path::Path;
+use std::time::Duration;
 
 use lb::config::{self, ACCESS_NETWORKS_MAX, ADMIN_HOSTS_MAX, ALLOWED_NETWORKS_MAX, AdminListen};
 
@@ -200,4 +201,12 @@ fn where_admin_listens_is_shown_as_the_file_has_it() {
         shown(AdminListen::Unix(Path::new("/run/lb").into())),
         "unix:\"/run/lb\""
     );
+}
+
+#[test]
+fn history_keeps_a_week_in_a_gibibyte_unless_the_file_says_otherwise() {
+    let config = config::parse("f", &file("[history]\ndirectory = \"/var/lib/lb\"", "", "")).expect("a good file");
+    let history = config.history.expect("history");
+    assert_eq!(history.keep, Duration::from_hours(24 * 7));
+    assert_eq!(history.bytes_max, 1_073_741_824);
 }
